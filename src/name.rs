@@ -1,0 +1,110 @@
+//! Names, parsed once into newtypes and valid ever after.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// The longest name of a tenant or a collection, in bytes.
+pub const NAME_MAX_LEN: usize = 63;
+
+/// A tenant's name: 1 to 63 bytes of `a-z`, `0-9`, `-`, `_` and `.`, beginning with a letter or digit.
+///
+/// No upper case and nothing beyond ASCII, so that no two names look alike.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct TenantName(String);
+
+/// What the store calls a tenant in every key and context: 16 random bytes, new at every creation, so that a name
+/// that is created again never meets old data.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct Incarnation([u8; 16]);
+
+impl TenantName {
+    /// Reads a name.
+    ///
+    /// # Errors
+    /// [`Invalid`](crate::ErrorKind::Invalid) if it breaks the rules above.
+    pub fn new(name: impl Into<String>) -> Result<Self> {
+        let name = name.into();
+        check_name(&name)?;
+        Ok(Self(name))
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The rule that names of tenants and collections share.
+pub(crate) fn check_name(name: &str) -> Result<()> {
+    let bytes = name.as_bytes();
+    let valid = |byte: &u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.');
+    let begins_well = bytes.first().is_some_and(u8::is_ascii_alphanumeric);
+    if begins_well && bytes.len() <= NAME_MAX_LEN && bytes.iter().all(valid) {
+        return Ok(());
+    }
+    Err(Error::invalid("a name has 1 to 63 bytes of a-z, 0-9, '-', '_' and '.', the first a letter or digit"))
+}
+
+impl Incarnation {
+    pub(crate) const LEN: usize = 16;
+
+    pub(crate) const fn new(bytes: [u8; Self::LEN]) -> Self {
+        Self(bytes)
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8; Self::LEN] {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for TenantName {
+    type Error = Error;
+
+    fn try_from(name: String) -> Result<Self> {
+        Self::new(name)
+    }
+}
+
+impl From<TenantName> for String {
+    fn from(name: TenantName) -> Self {
+        name.0
+    }
+}
+
+impl fmt::Display for TenantName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for TenantName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.0)
+    }
+}
+
+impl fmt::Debug for Incarnation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_held_to_their_rule() {
+        for good in ["contoso", "a", "0-a_b.c", &"x".repeat(63)] {
+            assert!(TenantName::new(good).is_ok(), "{good}");
+        }
+        for bad in ["", "-a", ".a", "Contoso", "con toso", "a\0", "é", "\u{430}", "a/b", &"x".repeat(64)] {
+            assert!(TenantName::new(bad).is_err(), "{bad:?}");
+        }
+    }
+}
