@@ -1,7 +1,7 @@
 //! Time comes in through a trait: what the time is, is a fact that tests and services may want to set.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The two clocks that every deadline is held to.
@@ -45,13 +45,6 @@ impl Deadline {
 
     pub(crate) fn has_passed(&self, clock: &dyn Clock) -> bool {
         clock.wall_ms() >= self.wall_ms || clock.monotonic_ms() >= self.monotonic_ms
-    }
-
-    pub(crate) fn earlier_of(self, other: Self) -> Self {
-        Self {
-            wall_ms: self.wall_ms.min(other.wall_ms),
-            monotonic_ms: self.monotonic_ms.min(other.monotonic_ms),
-        }
     }
 }
 

@@ -4,7 +4,7 @@
 use std::fmt;
 
 use subtle::ConstantTimeEq;
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use zeroize::Zeroize;
 
 use crate::entropy::Entropy;
 use crate::error::Result;
@@ -14,10 +14,6 @@ pub(crate) struct Secret<const N: usize>(Box<[u8; N]>);
 
 /// A 256-bit key or wrap secret.
 pub(crate) type Key32 = Secret<32>;
-
-/// Plaintext on its way: wiped when dropped, redacted when printed.
-#[derive(Zeroize, ZeroizeOnDrop, Default)]
-pub(crate) struct Plaintext(Vec<u8>);
 
 impl<const N: usize> Secret<N> {
     /// A secret that `fill` writes in place.
@@ -67,31 +63,6 @@ impl<const N: usize> Drop for Secret<N> {
     }
 }
 
-impl Plaintext {
-    pub(crate) fn new(bytes: Vec<u8>) -> Self {
-        Self(bytes)
-    }
-
-    pub(crate) fn as_slice(&self) -> &[u8] {
-        &self.0
-    }
-
-    /// The bytes without their first `count`: what follows a header that has been read.
-    pub(crate) fn into_vec_without_prefix(mut self, count: usize) -> Vec<u8> {
-        let length = self.0.len() - count;
-        self.0.copy_within(count.., 0);
-        self.0[length..].zeroize();
-        self.0.truncate(length);
-        std::mem::take(&mut self.0)
-    }
-}
-
-impl fmt::Debug for Plaintext {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Plaintext({} bytes, redacted)", self.0.len())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,11 +71,5 @@ mod tests {
     fn debug_shows_no_byte_of_a_secret() {
         let secret = Key32::with(|bytes| bytes.fill(0xAB));
         assert_eq!(format!("{secret:?}"), "Secret<32>(redacted)");
-        assert_eq!(format!("{:?}", Plaintext::new(b"attack at dawn".to_vec())), "Plaintext(14 bytes, redacted)");
-    }
-
-    #[test]
-    fn a_prefix_taken_off_leaves_the_rest() {
-        assert_eq!(Plaintext::new(b"headbody".to_vec()).into_vec_without_prefix(4), b"body");
     }
 }

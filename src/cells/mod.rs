@@ -1,0 +1,181 @@
+//! Cells and boxes: the folders of a store, who owns them, and opening a cell on first use.
+//!
+//! ```text
+//! LOCK FORMAT         who has the store open; the format of what follows
+//! zero/               tenant zero: the store's own records (one box)
+//! cells/0000/         a cell: db/ (one database, one column family per box) and rings
+//! quarantine/         folders that this release did not make, or did not finish making; never deleted
+//! ```
+
+mod ring_file;
+mod store_folder;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+pub(crate) use ring_file::{BOXES_MAX, RingFile, SLOT_LEN, Side};
+use store_folder::StoreFolder;
+
+#[cfg(feature = "rocksdb")]
+use crate::engine::rocks::{RocksEngine, Shared};
+use crate::engine::{Engine, MemoryEngine};
+use crate::error::{Error, Result};
+
+/// One database with its ring file: a breach boundary and a unit of opening, backup and placement.
+pub(crate) struct Cell {
+    pub(crate) engine: Arc<dyn Engine>,
+    pub(crate) rings: RingFile,
+}
+
+/// Every cell of a store.
+pub(crate) struct Cells {
+    home: Home,
+    boxes_per_cell: u32,
+    /// The cells that exist, opened on first use. The mutex of a place is held while its cell opens, so that others
+    /// wait for that cell and for no other.
+    places: Mutex<BTreeMap<u32, Arc<Place>>>,
+}
+
+#[derive(Default)]
+struct Place {
+    opening: Mutex<()>,
+    cell: OnceLock<Arc<Cell>>,
+}
+
+enum Home {
+    Memory,
+    #[cfg(feature = "rocksdb")]
+    Disk {
+        folder: StoreFolder,
+        shared: Shared,
+    },
+}
+
+impl Cells {
+    /// A store that lives as long as this value.
+    pub(crate) fn in_memory(boxes_per_cell: u32) -> Self {
+        Self { home: Home::Memory, boxes_per_cell, places: Mutex::default() }
+    }
+
+    /// Takes ownership of the store in `path`, making it if there is none.
+    #[cfg(feature = "rocksdb")]
+    pub(crate) fn on_disk(path: &Path, boxes_per_cell: u32, cache_bytes: usize) -> Result<Self> {
+        let folder = StoreFolder::open(path)?;
+        let places = folder.cells()?.into_iter().map(|number| (number, Arc::default())).collect();
+        let home = Home::Disk { folder, shared: Shared::new(cache_bytes) };
+        Ok(Self { home, boxes_per_cell, places: Mutex::new(places) })
+    }
+
+    /// Tenant zero's cell: one box.
+    pub(crate) fn zero(&self) -> Result<Arc<Cell>> {
+        match &self.home {
+            Home::Memory => Ok(Arc::new(Cell::in_memory(1))),
+            #[cfg(feature = "rocksdb")]
+            Home::Disk { folder, shared } => {
+                let path = folder.zero();
+                if !path.exists() {
+                    folder.make_cell(&path, |path| Cell::make(path, 1, shared))?;
+                }
+                Ok(Arc::new(Cell::open(&path, shared)?))
+            }
+        }
+    }
+
+    /// The numbers of the cells that exist.
+    pub(crate) fn numbers(&self) -> Vec<u32> {
+        self.lock().keys().copied().collect()
+    }
+
+    /// The cell of this number, opened if it is not.
+    ///
+    /// # Errors
+    /// `Corrupt` if there is none: the directory has placed a tenant in it.
+    pub(crate) fn get(&self, number: u32) -> Result<Arc<Cell>> {
+        let place =
+            self.lock().get(&number).cloned().ok_or_else(|| Error::corrupt("a cell of the store is missing"))?;
+        if let Some(cell) = place.cell.get() {
+            return Ok(cell.clone());
+        }
+        let _opening = place.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(cell) = place.cell.get() {
+            return Ok(cell.clone());
+        }
+        let cell = self.open(number)?;
+        Ok(place.cell.get_or_init(|| cell).clone())
+    }
+
+    /// Makes the cell after the last one and returns its number. Crash-safe: until it is whole it has another name.
+    pub(crate) fn create(&self) -> Result<u32> {
+        let mut places = self.lock();
+        let number = places.last_key_value().map_or(0, |(last, _)| last + 1);
+        let place = Place::default();
+        match &self.home {
+            Home::Memory => {
+                place.cell.get_or_init(|| Arc::new(Cell::in_memory(self.boxes_per_cell)));
+            }
+            #[cfg(feature = "rocksdb")]
+            Home::Disk { folder, shared } => {
+                folder.make_cell(&folder.cell(number), |path| Cell::make(path, self.boxes_per_cell, shared))?;
+            }
+        }
+        places.insert(number, Arc::new(place));
+        tracing::info!(cell = number, boxes = self.boxes_per_cell, "made a cell");
+        Ok(number)
+    }
+
+    /// How many boxes a cell has. Opens it, because its ring file says so.
+    pub(crate) fn boxes(&self, number: u32) -> Result<u32> {
+        match &self.home {
+            Home::Memory => Ok(self.boxes_per_cell),
+            #[cfg(feature = "rocksdb")]
+            Home::Disk { folder, .. } => Ok(RingFile::open(&folder.cell(number).join(RINGS))?.boxes()),
+        }
+    }
+
+    fn open(&self, number: u32) -> Result<Arc<Cell>> {
+        match &self.home {
+            Home::Memory => Err(Error::internal("a cell in memory is open from the start")),
+            #[cfg(feature = "rocksdb")]
+            Home::Disk { folder, shared } => {
+                let cell = Cell::open(&folder.cell(number), shared)?;
+                tracing::debug!(cell = number, "opened a cell");
+                Ok(Arc::new(cell))
+            }
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<u32, Arc<Place>>> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+const RINGS: &str = "rings";
+const DATABASE: &str = "db";
+
+impl Cell {
+    fn in_memory(boxes: u32) -> Self {
+        Self { engine: Arc::new(MemoryEngine::new(boxes)), rings: RingFile::in_memory(boxes) }
+    }
+
+    #[cfg(feature = "rocksdb")]
+    fn open(path: &Path, shared: &Shared) -> Result<Self> {
+        let rings = RingFile::open(&path.join(RINGS))?;
+        let engine = RocksEngine::open(&path.join(DATABASE), rings.boxes(), shared)?;
+        Ok(Self { engine: Arc::new(engine), rings })
+    }
+
+    /// Makes the files of a cell in an empty folder, with every box, and closes them again.
+    #[cfg(feature = "rocksdb")]
+    fn make(path: &Path, boxes: u32, shared: &Shared) -> Result<()> {
+        RingFile::create(&path.join(RINGS), boxes)?;
+        RocksEngine::open(&path.join(DATABASE), boxes, shared)?.sync()
+    }
+}
+
+/// The path of a store, for [`StoreFolder`] to check roots against.
+pub(crate) fn overlaps(store: &Path, roots: &Path) -> bool {
+    let resolve = |path: &Path| -> PathBuf { path.canonicalize().unwrap_or_else(|_| path.to_path_buf()) };
+    let (store, roots) = (resolve(store), resolve(roots));
+    roots.starts_with(&store) || store.starts_with(&roots)
+}

@@ -1,0 +1,182 @@
+//! The ring file of a cell: two fixed slots for each box, written in place, outside the LSM tree, because bytes that
+//! are deleted from an LSM tree live on in old tables, logs and backups.
+//!
+//! A header page, all A slots, all B slots, each 8,192 bytes and so aligned. What a slot means is known above.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::{PoisonError, RwLock};
+
+use sha2::{Digest, Sha256};
+
+use crate::engine::Opaque;
+use crate::error::{Error, Result};
+
+/// Bytes of a slot, and of the header page.
+pub(crate) const SLOT_LEN: usize = 8192;
+/// Boxes that a cell may have: what four digits name.
+pub(crate) const BOXES_MAX: u32 = 4096;
+
+const MAGIC: &[u8; 16] = b"strongroom rings";
+const FORMAT: u8 = 1;
+const CHECKSUM_AT: usize = SLOT_LEN - 32;
+
+/// Which of a box's two slots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    A,
+    B,
+}
+
+pub(crate) struct RingFile {
+    backing: Backing,
+    boxes: u32,
+}
+
+enum Backing {
+    Disk(File),
+    Memory(RwLock<Vec<u8>>),
+}
+
+impl RingFile {
+    /// Makes the whole file, zeros included, and syncs it. The caller syncs its folder.
+    pub(crate) fn create(path: &Path, boxes: u32) -> Result<()> {
+        let failed = |error| Error::io("a ring file cannot be made", error);
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
+        file.write_all_at(&header(boxes), 0).map_err(failed)?;
+        let empty = [0; SLOT_LEN];
+        for place in 1..=u64::from(boxes) * 2 {
+            file.write_all_at(&empty, place * SLOT_LEN as u64).map_err(failed)?;
+        }
+        file.sync_all().map_err(failed)
+    }
+
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        let failed = |error| Error::io("a ring file cannot be opened", error);
+        let file = OpenOptions::new().read(true).write(true).open(path).map_err(failed)?;
+        let length = file.metadata().map_err(failed)?.len();
+        let mut page = [0; SLOT_LEN];
+        file.read_exact_at(&mut page, 0).map_err(|_| damaged())?;
+        let boxes = parse_header(&page)?;
+        if length != (1 + u64::from(boxes) * 2) * SLOT_LEN as u64 {
+            return Err(damaged());
+        }
+        Ok(Self { backing: Backing::Disk(file), boxes })
+    }
+
+    pub(crate) fn in_memory(boxes: u32) -> Self {
+        Self { backing: Backing::Memory(RwLock::new(vec![0; (1 + boxes as usize * 2) * SLOT_LEN])), boxes }
+    }
+
+    pub(crate) fn boxes(&self) -> u32 {
+        self.boxes
+    }
+
+    pub(crate) fn read(&self, number: u32, side: Side) -> Result<Box<[u8; SLOT_LEN]>> {
+        let offset = self.offset(number, side)?;
+        let mut slot = Box::new([0; SLOT_LEN]);
+        match &self.backing {
+            Backing::Disk(file) => file
+                .read_exact_at(&mut *slot, offset as u64)
+                .map_err(|error| Error::io("a ring slot cannot be read", error))?,
+            Backing::Memory(bytes) => {
+                let bytes = bytes.read().unwrap_or_else(PoisonError::into_inner);
+                slot.copy_from_slice(&bytes[offset..offset + SLOT_LEN]);
+            }
+        }
+        Ok(slot)
+    }
+
+    /// Writes one slot in place, syncs it, and reads it back.
+    pub(crate) fn write(&self, number: u32, side: Side, slot: impl Opaque) -> Result<()> {
+        let offset = self.offset(number, side)?;
+        let bytes = slot.into_bytes();
+        if bytes.len() != SLOT_LEN {
+            return Err(Error::internal("a ring slot has another length"));
+        }
+        match &self.backing {
+            Backing::Disk(file) => file
+                .write_all_at(&bytes, offset as u64)
+                .and_then(|()| file.sync_data())
+                .map_err(|error| Error::io("a ring slot cannot be written", error))?,
+            Backing::Memory(held) => {
+                let mut held = held.write().unwrap_or_else(PoisonError::into_inner);
+                held[offset..offset + SLOT_LEN].copy_from_slice(&bytes);
+            }
+        }
+        if self.read(number, side)?.as_slice() != bytes {
+            return Err(Error::new(
+                crate::ErrorKind::Unavailable,
+                "the disk returned another ring slot than was written",
+            ));
+        }
+        Ok(())
+    }
+
+    fn offset(&self, number: u32, side: Side) -> Result<usize> {
+        if number >= self.boxes {
+            return Err(Error::internal("no such box in this cell"));
+        }
+        let place = match side {
+            Side::A => 1 + number,
+            Side::B => 1 + self.boxes + number,
+        };
+        Ok(place as usize * SLOT_LEN)
+    }
+}
+
+fn header(boxes: u32) -> [u8; SLOT_LEN] {
+    let mut page = [0; SLOT_LEN];
+    page[..16].copy_from_slice(MAGIC);
+    page[16] = FORMAT;
+    page[17..21].copy_from_slice(&boxes.to_be_bytes());
+    let checksum = Sha256::digest(&page[..CHECKSUM_AT]);
+    page[CHECKSUM_AT..].copy_from_slice(&checksum);
+    page
+}
+
+/// The number of boxes, if the page is to the byte what [`header`] writes for it.
+fn parse_header(page: &[u8; SLOT_LEN]) -> Result<u32> {
+    let mut boxes = [0; 4];
+    boxes.copy_from_slice(&page[17..21]);
+    let boxes = u32::from_be_bytes(boxes);
+    if page[..16] == MAGIC[..] && page[16] != FORMAT {
+        return Err(Error::invalid("the ring file has a format that this release does not know"));
+    }
+    if boxes == 0 || boxes > BOXES_MAX || header(boxes) != *page {
+        return Err(damaged());
+    }
+    Ok(boxes)
+}
+
+fn damaged() -> Error {
+    Error::corrupt("the ring file is damaged")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_damaged_header_is_refused() {
+        let page = header(64);
+        assert_eq!(parse_header(&page).unwrap(), 64);
+        for bit in 0..(SLOT_LEN * 8) {
+            let mut page = page;
+            page[bit / 8] ^= 1 << (bit % 8);
+            assert!(parse_header(&page).is_err(), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn a_ring_file_of_another_length_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rings");
+        RingFile::create(&path, 2).unwrap();
+        assert_eq!(RingFile::open(&path).unwrap().boxes(), 2);
+        let file = OpenOptions::new().write(true).open(&path).unwrap();
+        file.set_len(5 * SLOT_LEN as u64 - 1).unwrap();
+        assert!(RingFile::open(&path).is_err());
+    }
+}

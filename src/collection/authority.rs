@@ -1,0 +1,67 @@
+//! Who may do what, to which tenant, until when: what every operation on records asks first.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::catalog::Catalog;
+use crate::access::{Right, VerifiedIdentity};
+use crate::clock::Clock;
+use crate::directory::Tenant;
+use crate::entropy::Entropy;
+use crate::error::{Error, ErrorKind, Result};
+
+/// One actor, one tenant, one deadline. A cheap handle.
+#[derive(Clone)]
+pub(crate) struct Authority {
+    identity: Arc<VerifiedIdentity>,
+    catalog: Arc<Catalog>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    store_is_open: Arc<AtomicBool>,
+}
+
+impl Authority {
+    /// The joint of identity and namespace: refused unless the identity speaks for the catalog's tenant.
+    pub(crate) fn grant(
+        identity: Arc<VerifiedIdentity>,
+        catalog: Arc<Catalog>,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        store_is_open: Arc<AtomicBool>,
+    ) -> Result<Self> {
+        identity.check_speaks_for(catalog.tenant().speakers())?;
+        let authority = Self { identity, catalog, clock, entropy, store_is_open };
+        authority.check_open()?;
+        Ok(authority)
+    }
+
+    /// Asked before every operation, and for every row of a scan.
+    pub(crate) fn check(&self, right: Right) -> Result<()> {
+        self.check_open()?;
+        self.identity.check_right(right)
+    }
+
+    pub(crate) fn identity(&self) -> &VerifiedIdentity {
+        &self.identity
+    }
+
+    pub(crate) fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    pub(crate) fn tenant(&self) -> &Tenant {
+        self.catalog.tenant()
+    }
+
+    pub(crate) fn entropy(&self) -> &dyn Entropy {
+        &*self.entropy
+    }
+
+    fn check_open(&self) -> Result<()> {
+        if !self.store_is_open.load(Ordering::SeqCst) {
+            return Err(Error::new(ErrorKind::Closed, "the store has been closed"));
+        }
+        self.identity.check_deadline(&*self.clock)?;
+        self.tenant().check_active()
+    }
+}

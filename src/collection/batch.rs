@@ -1,0 +1,110 @@
+//! Changes to several records, of several collections of one tenant, that happen together or not at all.
+
+use super::authority::Authority;
+use super::definition::CollectionDef;
+use super::key::Key;
+use super::write::{self, Change, Expected};
+use crate::engine::Durability;
+use crate::error::{Error, Result};
+
+/// The most changes of a batch, and the most bytes of their values.
+const CHANGES_MAX: usize = 65_536;
+const BYTES_MAX: usize = 64 << 20;
+
+/// A batch under construction. [`commit`](Self::commit) applies it; dropping it does nothing.
+#[must_use = "a batch does nothing until it is committed"]
+pub struct WriteBatch {
+    authority: Authority,
+    changes: Vec<Change>,
+    bytes: usize,
+    durability: Durability,
+}
+
+impl WriteBatch {
+    pub(crate) fn new(authority: Authority) -> Self {
+        Self { authority, changes: Vec::new(), bytes: 0, durability: Durability::Synced }
+    }
+
+    /// Sets the value of `key`. The collection is made if it is not there.
+    ///
+    /// # Errors
+    /// [`Invalid`](crate::ErrorKind::Invalid) past a limit: of a key, of a value, of 65,536 changes or 64 MiB of
+    /// values. The batch is gone; nothing was written.
+    pub fn put<K: Key, V>(self, collection: &CollectionDef<K, V>, key: &K::Ref<'_>, value: &V) -> Result<Self> {
+        self.change(collection, key, Some(value), None)
+    }
+
+    /// Sets the value of `key`, and makes the whole batch depend on what was there before it.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put).
+    pub fn put_if<K: Key, V>(
+        self,
+        collection: &CollectionDef<K, V>,
+        key: &K::Ref<'_>,
+        value: &V,
+        expected: impl Into<Expected>,
+    ) -> Result<Self> {
+        self.change(collection, key, Some(value), Some(expected.into()))
+    }
+
+    /// Removes the record of `key`, if there is one.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put).
+    pub fn delete<K: Key, V>(self, collection: &CollectionDef<K, V>, key: &K::Ref<'_>) -> Result<Self> {
+        self.change(collection, key, None, None)
+    }
+
+    /// Removes the record of `key`, and makes the whole batch depend on what was there before it.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put).
+    pub fn delete_if<K: Key, V>(
+        self,
+        collection: &CollectionDef<K, V>,
+        key: &K::Ref<'_>,
+        expected: impl Into<Expected>,
+    ) -> Result<Self> {
+        self.change(collection, key, None, Some(expected.into()))
+    }
+
+    /// How durable the batch is when [`commit`](Self::commit) returns; [`Durability::Synced`] unless said here,
+    /// whatever the definitions of its collections say.
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// Applies every change, atomically, in the order in which they were added.
+    ///
+    /// # Errors
+    /// [`Conflict`](crate::ErrorKind::Conflict) if an expectation does not hold; nothing was changed.
+    /// [`Unavailable`](crate::ErrorKind::Unavailable): the outcome is unknown, but never half of it.
+    pub fn commit(self) -> Result<()> {
+        write::commit(&self.authority, &self.changes, self.durability).map(drop)
+    }
+
+    fn change<K: Key, V>(
+        mut self,
+        definition: &CollectionDef<K, V>,
+        key: &K::Ref<'_>,
+        value: Option<&V>,
+        expected: Option<Expected>,
+    ) -> Result<Self> {
+        let info = super::resolve(&self.authority, definition)?;
+        let change = super::change(&self.authority, &info, definition, key, value, expected)?;
+        self.bytes += change.value.as_ref().map_or(0, |value| value.len());
+        if self.changes.len() == CHANGES_MAX || self.bytes > BYTES_MAX {
+            return Err(Error::invalid("a batch has at most 65,536 changes and 64 MiB of values"));
+        }
+        self.changes.push(change);
+        Ok(self)
+    }
+}
+
+impl std::fmt::Debug for WriteBatch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WriteBatch").field("changes", &self.changes.len()).finish_non_exhaustive()
+    }
+}

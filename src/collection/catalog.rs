@@ -1,0 +1,184 @@
+//! The catalog of a tenant: its collections, sealed in its own box.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+
+use serde::{Deserialize, Serialize};
+
+use super::definition::{KeyMode, Shape};
+use crate::directory::Tenant;
+use crate::engine::{Batch, Durability, end_of_prefix};
+use crate::entropy::Entropy;
+use crate::error::{Error, ErrorKind, Result};
+use crate::keys::Ring;
+use crate::name::check_name;
+use crate::seal::Table;
+
+/// The collection of the catalog itself. Ids up to 255 are the crate's own.
+const CATALOG: u32 = 0;
+const LAST_OWN_ID: u32 = 255;
+/// Ids end here, so that no engine key begins with FFFFFFFF.
+const LAST_ID: u32 = u32::MAX - 1;
+const ENTRY: &[u8] = b"collection";
+const COUNTER: &[u8] = b"last id";
+
+/// A tenant's collections, and the tenant.
+pub(crate) struct Catalog {
+    tenant: Arc<Tenant>,
+    known: RwLock<HashMap<String, Arc<Info>>>,
+    changes: Mutex<()>,
+}
+
+/// A collection of this tenant.
+#[derive(Debug)]
+pub(super) struct Info {
+    pub(super) id: u32,
+    pub(super) shape: Shape,
+    /// Read-held by every write, so that none follows the dropping of its collection.
+    dropped: RwLock<bool>,
+}
+
+/// The record of a collection in the catalog.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Entry {
+    id: u32,
+    name: String,
+    shape: Shape,
+}
+
+/// A collection, as a tenant's list shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CollectionSummary {
+    /// Its name.
+    pub name: String,
+    /// How its record keys lie on the disk.
+    pub mode: KeyMode,
+}
+
+impl Catalog {
+    /// The catalog of a tenant.
+    ///
+    /// # Errors
+    /// `Corrupt` if the box holds records and no catalog.
+    pub(crate) fn open(tenant: Arc<Tenant>) -> Result<Self> {
+        let catalog = Self { known: RwLock::default(), changes: Mutex::default(), tenant };
+        let ring = catalog.tenant.ring()?;
+        let engine = catalog.tenant.engine()?;
+        if catalog.last_id(&ring)?.is_none()
+            && !engine.view()?.page(catalog.tenant.keyspace(), &[], None, 1)?.rows.is_empty()
+        {
+            return Err(Error::corrupt("the tenant's box holds records and no catalog of this tenant"));
+        }
+        Ok(catalog)
+    }
+
+    pub(crate) fn tenant(&self) -> &Arc<Tenant> {
+        &self.tenant
+    }
+
+    /// The collection of this name, if it is there, and if it has this shape.
+    pub(super) fn find(&self, name: &str, shape: &Shape) -> Result<Option<Arc<Info>>> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
+        let info = match known {
+            Some(info) => Some(info),
+            None => self.read(name)?,
+        };
+        match &info {
+            Some(info) if info.shape != *shape => Err(Error::invalid(
+                "the collection exists with another key shape, separator, mode or codec than in this definition",
+            )),
+            _ => Ok(info),
+        }
+    }
+
+    /// The collection of this name, made if it is not there.
+    pub(super) fn find_or_create(&self, name: &str, shape: &Shape, entropy: &dyn Entropy) -> Result<Arc<Info>> {
+        check_name(name)?;
+        if let Some(info) = self.find(name, shape)? {
+            return Ok(info);
+        }
+        let _changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(info) = self.find(name, shape)? {
+            return Ok(info);
+        }
+        let _write = self.tenant.begin_write()?;
+        let ring = self.tenant.ring()?;
+        let last = self.last_id(&ring)?.unwrap_or(LAST_OWN_ID);
+        if last >= LAST_ID {
+            return Err(Error::invalid("the tenant has used up its collection ids"));
+        }
+        let entry = Entry { id: last + 1, name: name.to_owned(), shape: shape.clone() };
+        let mut batch = Batch::new(Durability::Synced);
+        self.table().put(&mut batch, &ring, entropy, &[COUNTER], &entry.id)?;
+        self.table().put(&mut batch, &ring, entropy, &[ENTRY, name.as_bytes()], &entry)?;
+        self.tenant.engine()?.apply(batch)?;
+        Ok(self.remember(entry))
+    }
+
+    /// Every collection, by name.
+    pub(crate) fn list(&self) -> Result<Vec<CollectionSummary>> {
+        let entries: Vec<Entry> =
+            self.table().list(&*self.tenant.engine()?.view()?, &*self.tenant.ring()?, &[ENTRY])?;
+        let summary = |entry: Entry| CollectionSummary { name: entry.name, mode: entry.shape.mode };
+        let mut summaries: Vec<_> = entries.into_iter().map(summary).collect();
+        summaries.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(summaries)
+    }
+
+    /// Removes a collection and all its records, atomically. Its id is never used again.
+    pub(crate) fn drop_collection(&self, name: &str) -> Result<()> {
+        let _changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
+        let info = match known {
+            Some(info) => info,
+            None => self.read(name)?.ok_or_else(no_such_collection)?,
+        };
+        let mut dropped = info.dropped.write().unwrap_or_else(PoisonError::into_inner);
+        let _write = self.tenant.begin_write()?;
+        let ring = self.tenant.ring()?;
+        let mut batch = Batch::new(Durability::Synced);
+        self.table().delete(&mut batch, &ring, &[ENTRY, name.as_bytes()])?;
+        let prefix = info.id.to_be_bytes();
+        batch.delete_range(self.tenant.keyspace(), prefix.to_vec(), end_of_prefix(&prefix));
+        self.tenant.engine()?.apply(batch)?;
+        *dropped = true;
+        self.known.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+        Ok(())
+    }
+
+    fn table(&self) -> Table {
+        Table { keyspace: self.tenant.keyspace(), collection: CATALOG }
+    }
+
+    fn last_id(&self, ring: &Ring) -> Result<Option<u32>> {
+        self.table().get(self.tenant.engine()?, ring, &[COUNTER])
+    }
+
+    fn read(&self, name: &str) -> Result<Option<Arc<Info>>> {
+        let entry: Option<Entry> =
+            self.table().get(self.tenant.engine()?, &*self.tenant.ring()?, &[ENTRY, name.as_bytes()])?;
+        Ok(entry.map(|entry| self.remember(entry)))
+    }
+
+    fn remember(&self, Entry { id, name, shape }: Entry) -> Arc<Info> {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        known.entry(name).or_insert_with(|| Arc::new(Info { id, shape, dropped: RwLock::new(false) })).clone()
+    }
+}
+
+impl Info {
+    /// Leave to write to this collection, while the guard lives.
+    pub(super) fn begin_write(&self) -> Result<RwLockReadGuard<'_, bool>> {
+        let dropped = self.dropped.read().unwrap_or_else(PoisonError::into_inner);
+        if *dropped { Err(no_such_collection()) } else { Ok(dropped) }
+    }
+
+    pub(super) fn check_not_dropped(&self) -> Result<()> {
+        self.begin_write().map(drop)
+    }
+}
+
+pub(super) fn no_such_collection() -> Error {
+    Error::new(ErrorKind::NotFound, "there is no collection of this name")
+}

@@ -1,0 +1,101 @@
+//! How a value becomes bytes. Named in the definition of a collection and pinned in the catalog.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use zeroize::Zeroizing;
+
+use crate::error::{Error, Result};
+
+/// The longest encoded value, in bytes: 16 MiB.
+pub const VALUE_MAX_LEN: usize = 16 << 20;
+
+/// A codec for values of one type.
+pub(crate) struct Codec<V> {
+    pub(crate) id: CodecId,
+    pub(crate) encode: fn(&V) -> Result<Zeroizing<Vec<u8>>>,
+    pub(crate) decode: fn(&[u8]) -> Result<V>,
+}
+
+/// Which codec, as the catalog pins it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) enum CodecId {
+    Bytes,
+    Cbor,
+    Bincode,
+}
+
+impl<V: Serialize + DeserializeOwned> Codec<V> {
+    pub(crate) const CBOR: Self = Self { id: CodecId::Cbor, encode: encode_cbor, decode: decode_cbor };
+    pub(crate) const BINCODE: Self = Self { id: CodecId::Bincode, encode: encode_bincode, decode: decode_bincode };
+}
+
+impl Codec<Vec<u8>> {
+    pub(crate) const BYTES: Self = Self {
+        id: CodecId::Bytes,
+        encode: |value| bounded(value.len()).map(|()| Zeroizing::new(value.clone())),
+        decode: |bytes| Ok(bytes.to_vec()),
+    };
+}
+
+impl<V> Clone for Codec<V> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<V> Copy for Codec<V> {}
+
+/// Writes no further than the limit, so that a value past it costs no memory past it.
+struct Bounded(Zeroizing<Vec<u8>>);
+
+impl std::io::Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if self.0.len() + bytes.len() > VALUE_MAX_LEN {
+            return Err(std::io::ErrorKind::FileTooLarge.into());
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn encode_cbor<V: Serialize>(value: &V) -> Result<Zeroizing<Vec<u8>>> {
+    let mut out = Bounded(Zeroizing::default());
+    ciborium::into_writer(value, &mut out).map_err(|_| unencodable())?;
+    Ok(out.0)
+}
+
+fn decode_cbor<V: DeserializeOwned>(mut bytes: &[u8]) -> Result<V> {
+    let value = ciborium::from_reader(&mut bytes).map_err(|_| undecodable())?;
+    if bytes.is_empty() { Ok(value) } else { Err(undecodable()) }
+}
+
+fn encode_bincode<V: Serialize>(value: &V) -> Result<Zeroizing<Vec<u8>>> {
+    let mut out = Bounded(Zeroizing::default());
+    bincode::serde::encode_into_std_write(value, &mut out, bincode::config::legacy()).map_err(|_| unencodable())?;
+    Ok(out.0)
+}
+
+fn decode_bincode<V: DeserializeOwned>(bytes: &[u8]) -> Result<V> {
+    let config = bincode::config::legacy().with_limit::<VALUE_MAX_LEN>();
+    let (value, read) = bincode::serde::decode_from_slice(bytes, config).map_err(|_| undecodable())?;
+    if read == bytes.len() { Ok(value) } else { Err(undecodable()) }
+}
+
+fn bounded(length: usize) -> Result<()> {
+    if length <= VALUE_MAX_LEN { Ok(()) } else { Err(unencodable()) }
+}
+
+fn unencodable() -> Error {
+    Error::invalid("the value cannot be encoded, or is longer than 16 MiB")
+}
+
+/// The record authenticated, so these are the bytes that were written; the type is what does not fit them.
+fn undecodable() -> Error {
+    Error::invalid(
+        "the record is whole, and does not decode as this type: the definition of the collection has changed",
+    )
+}

@@ -1,0 +1,157 @@
+//! Scans: rows of a snapshot, page by page, each row opened and checked on its own.
+
+use std::collections::VecDeque;
+use std::ops::{Bound, RangeBounds};
+
+use super::definition::KeyMode;
+use super::key::{Components, Key};
+use super::{Collection, engine_key};
+use crate::access::Right;
+use crate::engine::{Row, View, end_of_prefix};
+use crate::error::{Error, Result};
+use crate::keys::Ring;
+use crate::seal::{self, HiddenNames, Opened, Place};
+
+/// Bytes of rows that are read from the engine at once.
+const PAGE_BYTES: usize = 128 << 10;
+
+/// Rows of a collection, as `Result<(key, value)>`: an iterator that owns its snapshot, `Send` and `'static`.
+///
+/// A row that fails ends the scan. The session's deadline is checked at every row. Drop a scan when it is done with:
+/// its snapshot keeps the engine from letting go of older rows.
+pub struct Scan<K: Key, V> {
+    collection: Collection<K, V>,
+    view: Box<dyn View>,
+    /// The beginning of every engine key of the collection, or of the prefix.
+    prefix: Vec<u8>,
+    from: Vec<u8>,
+    to: Option<Vec<u8>>,
+    rows: VecDeque<Row>,
+    more: bool,
+}
+
+impl<K: Key, V> Scan<K, V> {
+    pub(super) fn of_prefix(collection: &Collection<K, V>, prefix: &Components) -> Result<Self> {
+        collection.authority.check(Right::Read)?;
+        collection.info.check_not_dropped()?;
+        if prefix.is_partial() && collection.info.shape.mode == KeyMode::Hidden {
+            return Err(Error::invalid("a prefix in a hidden collection ends with a separator"));
+        }
+        let ring = collection.authority.tenant().ring()?;
+        let prefix = engine_key::<K>(&ring, &collection.info, prefix)?;
+        let (from, to) = (prefix.clone(), end_of_prefix(&prefix));
+        Self::new(collection, prefix, from, to)
+    }
+
+    pub(super) fn of_range<'r>(collection: &Collection<K, V>, range: &impl RangeBounds<K::Ref<'r>>) -> Result<Self> {
+        collection.authority.check(Right::Read)?;
+        collection.info.check_not_dropped()?;
+        if collection.info.shape.mode == KeyMode::Hidden {
+            return Err(Error::invalid("hidden record keys have no order; ranges need an ordered collection"));
+        }
+        let ring = collection.authority.tenant().ring()?;
+        let bound = |key: &K::Ref<'_>, after: bool| {
+            let components = Components::of::<K>(key, collection.definition.separator)?;
+            let mut bound = engine_key::<K>(&ring, &collection.info, &components)?;
+            if after {
+                bound.push(0);
+            }
+            Ok::<_, Error>(bound)
+        };
+        let prefix = collection.info.id.to_be_bytes().to_vec();
+        let from = match range.start_bound() {
+            Bound::Included(key) => bound(key, false)?,
+            Bound::Excluded(key) => bound(key, true)?,
+            Bound::Unbounded => prefix.clone(),
+        };
+        let to = match range.end_bound() {
+            Bound::Included(key) => Some(bound(key, true)?),
+            Bound::Excluded(key) => Some(bound(key, false)?),
+            Bound::Unbounded => end_of_prefix(&prefix),
+        };
+        Self::new(collection, prefix, from, to)
+    }
+
+    fn new(collection: &Collection<K, V>, prefix: Vec<u8>, from: Vec<u8>, to: Option<Vec<u8>>) -> Result<Self> {
+        let view = collection.authority.tenant().engine()?.view()?;
+        let rows = VecDeque::new();
+        Ok(Self { collection: collection.clone(), view, prefix, from, to, rows, more: true })
+    }
+
+    /// The next row, opened and not yet decoded, with its components.
+    pub(super) fn next_opened(&mut self) -> Option<Result<(Components, Opened)>> {
+        let row = match self.next_row() {
+            Ok(row) => row?,
+            Err(error) => return Some(Err(self.end(error))),
+        };
+        let opened = self.open(&row);
+        Some(opened.map_err(|error| self.end(error)))
+    }
+
+    fn next_row(&mut self) -> Result<Option<Row>> {
+        self.collection.authority.check(Right::Read)?;
+        self.collection.info.check_not_dropped()?;
+        if self.rows.is_empty() && self.more {
+            let keyspace = self.collection.authority.tenant().keyspace();
+            let page = self.view.page(keyspace, &self.from, self.to.as_deref(), PAGE_BYTES)?;
+            if let Some((last, _)) = page.rows.last() {
+                self.from = [last.as_slice(), &[0]].concat();
+            }
+            self.more = page.more;
+            self.rows = page.rows.into();
+        }
+        Ok(self.rows.pop_front())
+    }
+
+    fn open(&self, (found_key, bytes): &Row) -> Result<(Components, Opened)> {
+        if !found_key.starts_with(&self.prefix) {
+            return Err(Error::tampered());
+        }
+        let ring = self.collection.authority.tenant().ring()?;
+        let info = &self.collection.info;
+        let opened = seal::open(&ring, Place { collection: info.id, engine_key: found_key }, bytes)?;
+        let components = self.components(&ring, found_key)?;
+        if engine_key::<K>(&ring, info, &components)? != *found_key {
+            return Err(Error::tampered());
+        }
+        Ok((components, opened))
+    }
+
+    fn components(&self, ring: &Ring, engine_key: &[u8]) -> Result<Components> {
+        let info = &self.collection.info;
+        match info.shape.mode {
+            KeyMode::Hidden => Ok(Components::from_parts(&HiddenNames::new(ring, info.id)?.decode(engine_key)?)),
+            KeyMode::Ordered => {
+                let key = &engine_key[info.id.to_be_bytes().len()..];
+                K::from_ordered(key, self.collection.definition.separator).ok_or_else(Error::tampered)
+            }
+        }
+    }
+
+    /// No row follows a failure.
+    fn end(&mut self, error: Error) -> Error {
+        self.rows.clear();
+        self.more = false;
+        error
+    }
+}
+
+impl<K: Key, V> Iterator for Scan<K, V> {
+    type Item = Result<(K::Owned, V)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let decoded = self.next_opened()?.and_then(|(components, opened)| {
+            let key = K::join(&components).ok_or_else(Error::tampered)?;
+            Ok((key, self.collection.decode(&opened)?))
+        });
+        Some(decoded.map_err(|error| self.end(error)))
+    }
+}
+
+impl<K: Key, V> std::iter::FusedIterator for Scan<K, V> {}
+
+impl<K: Key, V> std::fmt::Debug for Scan<K, V> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Scan").field("collection", &self.collection).finish_non_exhaustive()
+    }
+}

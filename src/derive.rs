@@ -1,0 +1,79 @@
+//! Every derivation of the crate, each with its formula: HKDF-SHA256 (RFC 5869), extract and expand, salt = incarnation.
+
+use hkdf::Hkdf;
+use sha2::{Digest, Sha256};
+
+use crate::context::Context;
+use crate::name::Incarnation;
+use crate::secret::{Key32, Secret};
+
+/// `local root = HKDF(root version's 32 bytes, ctx("strongroom/v1/local-root", root id, root version, incarnation, epoch))`
+pub(crate) fn local_root(root: &Key32, id: &str, version: &str, incarnation: Incarnation, epoch: u32) -> Key32 {
+    let info = Context::new("strongroom/v1/local-root")
+        .bytes(id.as_bytes())
+        .bytes(version.as_bytes())
+        .bytes(incarnation.as_bytes())
+        .u32(epoch);
+    hkdf(root.expose_secret(), incarnation, &info)
+}
+
+/// `KEK = HKDF(s_1 || .. || s_n, ctx("strongroom/v1/kek", incarnation, epoch, alternative digest))`, the wrap secrets
+/// in ascending byte order of their root ids.
+pub(crate) fn kek(wrap_secrets: &[&Key32], incarnation: Incarnation, epoch: u32, alternative: &[u8; 32]) -> Key32 {
+    let mut joined = zeroize::Zeroizing::new(Vec::with_capacity(32 * wrap_secrets.len()));
+    for secret in wrap_secrets {
+        joined.extend_from_slice(secret.expose_secret());
+    }
+    let info = Context::new("strongroom/v1/kek").bytes(incarnation.as_bytes()).u32(epoch).bytes(alternative);
+    hkdf(&joined, incarnation, &info)
+}
+
+/// `ring seal = HKDF(R, ctx("strongroom/v1/keyset", incarnation, epoch))`
+pub(crate) fn ring_seal(ring_key: &Key32, incarnation: Incarnation, epoch: u32) -> Key32 {
+    let info = Context::new("strongroom/v1/keyset").bytes(incarnation.as_bytes()).u32(epoch);
+    hkdf(ring_key.expose_secret(), incarnation, &info)
+}
+
+/// `ring check = HKDF(R, ctx("strongroom/v1/ring-check", incarnation, epoch, policy digest))`
+pub(crate) fn ring_check(ring_key: &Key32, incarnation: Incarnation, epoch: u32, policy: &[u8; 32]) -> Key32 {
+    let info = Context::new("strongroom/v1/ring-check").bytes(incarnation.as_bytes()).u32(epoch).bytes(policy);
+    hkdf(ring_key.expose_secret(), incarnation, &info)
+}
+
+/// `record key = HKDF(tenant key[g], ctx("strongroom/v1/record", incarnation, g, collection id, suite))`
+pub(crate) fn record_key(
+    tenant: &Key32,
+    incarnation: Incarnation,
+    generation: u32,
+    collection: u32,
+    suite: u8,
+) -> Key32 {
+    let info =
+        Context::new("strongroom/v1/record").bytes(incarnation.as_bytes()).u32(generation).u32(collection).u8(suite);
+    hkdf(tenant.expose_secret(), incarnation, &info)
+}
+
+/// `name key = HKDF(name secret, ctx("strongroom/v1/name", incarnation, collection id))`, 64 bytes: AES-SIV with two
+/// AES-256 keys.
+pub(crate) fn name_key(name_secret: &Key32, incarnation: Incarnation, collection: u32) -> Secret<64> {
+    let info = Context::new("strongroom/v1/name").bytes(incarnation.as_bytes()).u32(collection);
+    hkdf(name_secret.expose_secret(), incarnation, &info)
+}
+
+/// `alternative digest = SHA-256(ctx("strongroom/v1/alternative", class, list of root ids ascending))`; class 0 is
+/// ordinary, 1 recovery.
+pub(crate) fn alternative_digest(class: u8, root_ids: &[&str]) -> [u8; 32] {
+    let context = Context::new("strongroom/v1/alternative").u8(class).list(root_ids.iter().map(|id| id.as_bytes()));
+    Sha256::digest(context.as_slice()).into()
+}
+
+/// `policy digest = SHA-256(ctx("strongroom/v1/policy", policy bytes as in the slot))`
+pub(crate) fn policy_digest(policy: &[u8]) -> [u8; 32] {
+    Sha256::digest(Context::new("strongroom/v1/policy").bytes(policy).as_slice()).into()
+}
+
+#[expect(clippy::disallowed_types, reason = "the one owner of HKDF")]
+fn hkdf<const N: usize>(key_material: &[u8], incarnation: Incarnation, info: &Context) -> Secret<N> {
+    let hkdf = Hkdf::<Sha256>::new(Some(incarnation.as_bytes()), key_material);
+    Secret::with(|key| hkdf.expand(info.as_slice(), key).expect("32 and 64 bytes are within HKDF's limit"))
+}

@@ -1,0 +1,291 @@
+//! What the store knows of its tenants: sealed records of tenant zero, read once at open and kept in memory.
+
+mod placement;
+mod row;
+mod tenant;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use placement::Placement;
+pub use row::Speaker;
+pub(crate) use row::{Row, Status, check_speakers};
+pub(crate) use tenant::Tenant;
+
+use crate::cells::{Cell, Cells};
+use crate::clock::Clock;
+use crate::engine::{Batch, Durability};
+use crate::entropy::Entropy;
+use crate::error::{Error, ErrorKind, Result};
+use crate::keys::{self, Belief, CachedRing, Policy, Ring};
+use crate::kms::RootKeys;
+use crate::name::{Incarnation, TenantName};
+use crate::seal::Table;
+
+/// Tenants by hidden name.
+const TENANTS: Table = Table { keyspace: 0, collection: 1 };
+/// One row that says that the store has been made.
+const STORE: Table = Table { keyspace: 0, collection: 0 };
+
+/// The tenants of a store, where they live and who may speak for them.
+pub(crate) struct Directory {
+    zero: Arc<Cell>,
+    belief: Belief,
+    cells: Arc<Cells>,
+    roots: Arc<dyn RootKeys>,
+    policy: Policy,
+    ring: CachedRing,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    known: RwLock<Known>,
+    /// Held by whoever changes the list of tenants.
+    changes: Mutex<()>,
+}
+
+#[derive(Default)]
+struct Known {
+    tenants: HashMap<TenantName, Arc<Tenant>>,
+    by_speaker: HashMap<Speaker, Vec<TenantName>>,
+    placement: Placement,
+}
+
+impl Directory {
+    /// Opens tenant zero, making its ring in a new store, reads every row, and finishes what a crash left undone.
+    pub(crate) fn open(
+        cells: Arc<Cells>,
+        roots: Arc<dyn RootKeys>,
+        policy: Policy,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Arc<Self>> {
+        let zero = cells.zero()?;
+        let now_secs = clock.wall_ms() / 1000;
+        let (belief, opened) = match keys::peek_zero(&zero.rings, &policy)? {
+            Some(belief) => {
+                let ring = keys::load(&zero.rings, 0, &belief, &*roots)?;
+                (belief, ring)
+            }
+            None => make_zero(&zero, &policy, &*roots, &*entropy, now_secs)?,
+        };
+        let ring = CachedRing::new(clock.clone());
+        ring.put(opened);
+        let directory = Self {
+            known: RwLock::default(),
+            changes: Mutex::default(),
+            zero,
+            belief,
+            cells,
+            roots,
+            policy,
+            ring,
+            clock,
+            entropy,
+        };
+        directory.confirm_store()?;
+        directory.read_rows()?;
+        directory.finish_deletions()?;
+        Ok(Arc::new(directory))
+    }
+
+    /// The tenant of this name, if there is one.
+    pub(crate) fn find(&self, name: &str) -> Option<Arc<Tenant>> {
+        let name = TenantName::new(name).ok()?;
+        self.known().tenants.get(&name).cloned()
+    }
+
+    /// The tenants that an issuer's tenant claim may speak for.
+    pub(crate) fn of_speaker(&self, speaker: &Speaker) -> Vec<Arc<Tenant>> {
+        let known = self.known();
+        let names = known.by_speaker.get(speaker).map_or(&[][..], Vec::as_slice);
+        names.iter().filter_map(|name| known.tenants.get(name).cloned()).collect()
+    }
+
+    /// Every tenant, by name.
+    pub(crate) fn list(&self) -> Vec<Arc<Tenant>> {
+        let mut tenants: Vec<_> = self.known().tenants.values().cloned().collect();
+        tenants.sort_by(|a, b| a.name().cmp(b.name()));
+        tenants
+    }
+
+    /// Makes a tenant: a free box, its ring in both slots, then its row. The row is the commit point: a crash before
+    /// it leaves nothing but a ring that no row vouches for, in a box that is still free.
+    pub(crate) fn create(&self, name: &TenantName, speakers: Vec<Speaker>) -> Result<Arc<Tenant>> {
+        let _changes = self.begin_change();
+        if self.known().tenants.contains_key(name) {
+            return Err(Error::conflict("a tenant of this name exists"));
+        }
+        let (cell_number, box_number) = self.free_box()?;
+        let cell = self.cells.get(cell_number)?;
+        let incarnation = Incarnation::new(self.entropy.bytes()?);
+        let created_secs = self.clock.wall_ms() / 1000;
+        let (belief, ring) = keys::create(
+            &cell.rings,
+            box_number,
+            incarnation,
+            self.policy.clone(),
+            &*self.roots,
+            &*self.entropy,
+            created_secs,
+        )?;
+        let row = Row::new(name.clone(), speakers, cell_number, box_number, &belief, created_secs)?;
+        self.write(&row)?;
+        let tenant = self.admit(row);
+        tenant.keys().put(ring);
+        metrics::gauge!("strongroom_tenants").set(self.known().tenants.len() as f64);
+        Ok(tenant)
+    }
+
+    /// Changes a tenant's status, durably. Sessions of a tenant that is no longer active end at their next step.
+    pub(crate) fn set_status(&self, name: &str, from: Status, to: Status) -> Result<()> {
+        let _changes = self.begin_change();
+        let tenant = self.find(name).ok_or_else(no_such_tenant)?;
+        if tenant.status() == to {
+            return Ok(());
+        }
+        if tenant.status() != from {
+            return Err(Error::conflict("the tenant is being deleted"));
+        }
+        if to == Status::Active {
+            self.write(&tenant.row(to))?;
+            tenant.set_status(to);
+        } else {
+            // Closed first: from here on nobody reads, whether or not the row can be written.
+            tenant.set_status(to);
+            tenant.keys().clear();
+            self.write(&tenant.row(to)).inspect_err(|_| tenant.set_status(from))?;
+        }
+        Ok(())
+    }
+
+    /// Deletes a tenant: closed, row `destroying` (the commit point), both slots overwritten, its box wiped, its row
+    /// gone. After a crash the next opening of the store goes on where it stopped.
+    pub(crate) fn delete(&self, name: &str) -> Result<()> {
+        let _changes = self.begin_change();
+        let tenant = self.find(name).ok_or_else(no_such_tenant)?;
+        tenant.set_status(Status::Destroying);
+        tenant.keys().clear();
+        self.write(&tenant.row(Status::Destroying))?;
+        self.finish_deletion(&tenant)
+    }
+
+    /// The store's own ring.
+    fn ring(&self) -> Result<Arc<Ring>> {
+        self.ring.get(|| keys::load(&self.zero.rings, 0, &self.belief, &*self.roots))
+    }
+
+    fn begin_change(&self) -> MutexGuard<'_, ()> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn known(&self) -> std::sync::RwLockReadGuard<'_, Known> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn known_mut(&self) -> std::sync::RwLockWriteGuard<'_, Known> {
+        self.known.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A free box, in a new cell if the others are full.
+    fn free_box(&self) -> Result<(u32, u32)> {
+        if let Some(place) = self.known().placement.free() {
+            return Ok(place);
+        }
+        let number = self.cells.create()?;
+        let boxes = self.cells.boxes(number)?;
+        self.known_mut().placement.add_cell(number, boxes);
+        self.known().placement.free().ok_or_else(|| Error::internal("a new cell has no box"))
+    }
+
+    fn write(&self, row: &Row) -> Result<()> {
+        let mut batch = Batch::new(Durability::Synced);
+        TENANTS.put(&mut batch, &*self.ring()?, &*self.entropy, &[row.name.as_str().as_bytes()], row)?;
+        self.zero.engine.apply(batch)
+    }
+
+    /// Makes a row known to this process.
+    fn admit(&self, row: Row) -> Arc<Tenant> {
+        let keys = CachedRing::new(self.clock.clone());
+        let mut known = self.known_mut();
+        known.placement.occupy(row.cell, row.box_number);
+        for speaker in &row.speakers {
+            known.by_speaker.entry(speaker.clone()).or_default().push(row.name.clone());
+        }
+        let name = row.name.clone();
+        let tenant = Arc::new(Tenant::new(row, self.cells.clone(), self.roots.clone(), keys));
+        known.tenants.insert(name, tenant.clone());
+        tenant
+    }
+
+    /// A new store gets its record; one whose record is gone while cells are there has lost its directory.
+    fn confirm_store(&self) -> Result<()> {
+        let ring = self.ring()?;
+        if STORE.get::<u64>(&*self.zero.engine, &ring, &[b"created"])?.is_some() {
+            return Ok(());
+        }
+        let rows_left = !self.zero.engine.view()?.page(0, &[], None, 1)?.rows.is_empty();
+        if rows_left || !self.cells.numbers().is_empty() {
+            return Err(Error::corrupt("the directory of the store is gone, and its cells are not"));
+        }
+        let mut batch = Batch::new(Durability::Synced);
+        STORE.put(&mut batch, &ring, &*self.entropy, &[b"created"], &(self.clock.wall_ms() / 1000))?;
+        self.zero.engine.apply(batch)
+    }
+
+    fn read_rows(&self) -> Result<()> {
+        for number in self.cells.numbers() {
+            let boxes = self.cells.boxes(number)?;
+            self.known_mut().placement.add_cell(number, boxes);
+        }
+        let rows: Vec<Row> = TENANTS.list(&*self.zero.engine.view()?, &*self.ring()?, &[])?;
+        for row in rows {
+            if self.known().placement.is_occupied(row.cell, row.box_number) {
+                return Err(Error::corrupt("two tenants of the directory have the same box"));
+            }
+            self.admit(row);
+        }
+        Ok(())
+    }
+
+    fn finish_deletions(&self) -> Result<()> {
+        let destroying = self.list().into_iter().filter(|tenant| tenant.status() == Status::Destroying);
+        destroying.for_each(|tenant| {
+            if let Err(error) = self.finish_deletion(&tenant) {
+                tracing::error!(kind = %error.kind(), "a deletion could not be finished; the next opening tries again");
+            }
+        });
+        Ok(())
+    }
+
+    fn finish_deletion(&self, tenant: &Tenant) -> Result<()> {
+        let cell = self.cells.get(tenant.cell_number())?;
+        keys::purge(&cell.rings, tenant.box_number(), &tenant.belief())?;
+        cell.engine.wipe(tenant.box_number())?;
+        let mut batch = Batch::new(Durability::Synced);
+        TENANTS.delete(&mut batch, &*self.ring()?, &[tenant.name().as_str().as_bytes()])?;
+        self.zero.engine.apply(batch)?;
+        let mut known = self.known_mut();
+        known.tenants.remove(tenant.name());
+        known.by_speaker.values_mut().for_each(|names| names.retain(|name| name != tenant.name()));
+        known.by_speaker.retain(|_, names| !names.is_empty());
+        known.placement.release(tenant.cell_number(), tenant.box_number());
+        Ok(())
+    }
+}
+
+fn make_zero(
+    zero: &Cell,
+    policy: &Policy,
+    roots: &dyn RootKeys,
+    entropy: &dyn Entropy,
+    now_secs: u64,
+) -> Result<(Belief, Ring)> {
+    if !zero.engine.view()?.page(0, &[], None, 1)?.rows.is_empty() {
+        return Err(Error::corrupt("the store's own ring is gone, and its records are not"));
+    }
+    let incarnation = Incarnation::new(entropy.bytes()?);
+    keys::create(&zero.rings, 0, incarnation, policy.clone(), roots, entropy, now_secs)
+}
+
+fn no_such_tenant() -> Error {
+    Error::new(ErrorKind::NotFound, "there is no tenant of this name")
+}

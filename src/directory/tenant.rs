@@ -1,0 +1,131 @@
+//! A tenant as its sessions hold it: its box and no other, its keys, and whether it is open.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard};
+
+use super::row::{Row, Speaker, Status};
+use crate::cells::{Cell, Cells};
+use crate::engine::{Engine, Keyspace};
+use crate::error::{Error, ErrorKind, Result};
+use crate::keys::{self, Belief, CachedRing, Ring};
+use crate::kms::RootKeys;
+use crate::name::{Incarnation, TenantName};
+
+pub(crate) struct Tenant {
+    row: Row,
+    status: AtomicU8,
+    /// Read-held by every write, so that a deletion waits for those under way and none comes after it.
+    writes: RwLock<()>,
+    cells: Arc<Cells>,
+    cell: OnceLock<Arc<Cell>>,
+    roots: Arc<dyn RootKeys>,
+    keys: CachedRing,
+}
+
+impl Tenant {
+    pub(super) fn new(row: Row, cells: Arc<Cells>, roots: Arc<dyn RootKeys>, keys: CachedRing) -> Self {
+        let status = AtomicU8::new(row.status as u8);
+        Self { row, status, writes: RwLock::default(), cells, cell: OnceLock::new(), roots, keys }
+    }
+
+    pub(crate) fn name(&self) -> &TenantName {
+        &self.row.name
+    }
+
+    pub(crate) fn incarnation(&self) -> Incarnation {
+        self.row.incarnation
+    }
+
+    pub(crate) fn speakers(&self) -> &[Speaker] {
+        &self.row.speakers
+    }
+
+    pub(crate) fn created_secs(&self) -> u64 {
+        self.row.created_secs
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        match self.status.load(Ordering::SeqCst) {
+            status if status == Status::Active as u8 => Status::Active,
+            status if status == Status::Suspended as u8 => Status::Suspended,
+            _ => Status::Destroying,
+        }
+    }
+
+    /// The keyspace of this tenant's box in its cell's engine: the only one that a session can name.
+    pub(crate) fn keyspace(&self) -> Keyspace {
+        self.row.box_number
+    }
+
+    /// The engine of this tenant's cell, opened on first use.
+    pub(crate) fn engine(&self) -> Result<&dyn Engine> {
+        Ok(&*self.cell()?.engine)
+    }
+
+    /// This tenant's ring.
+    ///
+    /// # Errors
+    /// `Denied` unless the tenant is active; else as [`keys::load`].
+    pub(crate) fn ring(&self) -> Result<Arc<Ring>> {
+        self.check_active()?;
+        self.keys.get(|| {
+            let cell = self.cell()?;
+            keys::load(&cell.rings, self.row.box_number, &self.row.belief(), &*self.roots)
+        })
+    }
+
+    /// Leave to write, while the guard lives.
+    pub(crate) fn begin_write(&self) -> Result<RwLockReadGuard<'_, ()>> {
+        let guard = self.writes.read().unwrap_or_else(PoisonError::into_inner);
+        self.check_active()?;
+        Ok(guard)
+    }
+
+    pub(crate) fn check_active(&self) -> Result<()> {
+        match self.status() {
+            Status::Active => Ok(()),
+            Status::Suspended => Err(Error::new(ErrorKind::Denied, "the tenant is suspended")),
+            Status::Destroying => Err(Error::denied()),
+        }
+    }
+
+    /// Waits for writes under way, then changes the status.
+    pub(super) fn set_status(&self, status: Status) {
+        let _writes = self.writes.write().unwrap_or_else(PoisonError::into_inner);
+        self.status.store(status as u8, Ordering::SeqCst);
+    }
+
+    pub(super) fn row(&self, status: Status) -> Row {
+        Row { status, ..self.row.clone() }
+    }
+
+    pub(super) fn keys(&self) -> &CachedRing {
+        &self.keys
+    }
+
+    pub(super) fn belief(&self) -> Belief {
+        self.row.belief()
+    }
+
+    pub(super) fn cell_number(&self) -> u32 {
+        self.row.cell
+    }
+
+    pub(super) fn box_number(&self) -> u32 {
+        self.row.box_number
+    }
+
+    fn cell(&self) -> Result<&Cell> {
+        if let Some(cell) = self.cell.get() {
+            return Ok(cell);
+        }
+        let cell = self.cells.get(self.row.cell)?;
+        Ok(self.cell.get_or_init(|| cell))
+    }
+}
+
+impl std::fmt::Debug for Tenant {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tenant").field("incarnation", &self.row.incarnation).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,29 @@
+//! Locks for keys, so that a compare-and-swap sees no write come between its comparison and its write.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::super::Keyspace;
+
+/// A mutex per shard of keys. Every write of a key takes its shard's, conditional or not.
+pub(super) struct KeyLocks {
+    shards: Box<[Mutex<()>]>,
+    hasher: RandomState,
+}
+
+impl KeyLocks {
+    const SHARDS: usize = 1024;
+
+    pub(super) fn new() -> Self {
+        Self { shards: (0..Self::SHARDS).map(|_| Mutex::new(())).collect(), hasher: RandomState::new() }
+    }
+
+    /// Takes the locks of all these keys, in one order for everybody, so that no two batches wait for each other.
+    pub(super) fn lock<'k>(&self, keys: impl Iterator<Item = (Keyspace, &'k [u8])>) -> Vec<MutexGuard<'_, ()>> {
+        let mut shards: Vec<usize> = keys.map(|key| self.hasher.hash_one(key) as usize % Self::SHARDS).collect();
+        shards.sort_unstable();
+        shards.dedup();
+        // What a lock protects is in the engine, so that a panic under it leaves nothing half done here.
+        shards.iter().map(|&shard| self.shards[shard].lock().unwrap_or_else(PoisonError::into_inner)).collect()
+    }
+}

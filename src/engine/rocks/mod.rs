@@ -1,0 +1,257 @@
+//! The engine on RocksDB: one database per cell, one column family per box.
+//!
+//! The one owner of the crate `rocksdb`.
+
+mod locks;
+mod logcheck;
+mod options;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rocksdb::{
+    BottommostLevelCompaction, ColumnFamily, ColumnFamilyDescriptor, CompactOptions, DBWithThreadMode, ReadOptions,
+    SingleThreaded, SnapshotWithThreadMode, WriteBatch, WriteOptions,
+};
+use self_cell::self_cell;
+
+use locks::KeyLocks;
+pub(crate) use options::Shared;
+
+use super::{Batch, Durability, Engine, Expectation, Keyspace, Op, Page, View};
+use crate::error::{Error, ErrorKind, Result};
+
+#[expect(clippy::disallowed_types, reason = "the one owner of RocksDB")]
+type Db = DBWithThreadMode<SingleThreaded>;
+#[expect(clippy::disallowed_types, reason = "the one owner of RocksDB")]
+type Families<'a> = Vec<&'a ColumnFamily>;
+#[expect(clippy::disallowed_types, reason = "the one owner of RocksDB")]
+type Snapshot<'a> = SnapshotWithThreadMode<'a, Db>;
+
+self_cell!(
+    /// A database and the handles of its families, looked up once: a look-up by name costs as much as a small read.
+    struct Database {
+        owner: Db,
+        #[covariant]
+        dependent: Families,
+    }
+);
+
+self_cell!(
+    struct OwnedSnapshot {
+        owner: Arc<Database>,
+        #[not_covariant]
+        dependent: Snapshot,
+    }
+);
+
+pub(crate) struct RocksEngine {
+    database: Arc<Database>,
+    locks: KeyLocks,
+    /// Set by the first I/O error or corruption: RocksDB would resume by itself, and its families could have
+    /// diverged. Everything is refused until the cell is opened again.
+    failed: AtomicBool,
+}
+
+struct RocksView(OwnedSnapshot);
+
+impl RocksEngine {
+    /// Opens the database in `path`, or makes it with `boxes` families, after checking its logs.
+    ///
+    /// # Errors
+    /// `Corrupt` if WAL, MANIFEST or CURRENT are damaged in a way that RocksDB would pass over in silence.
+    #[expect(clippy::disallowed_types, reason = "the one owner of RocksDB")]
+    pub(crate) fn open(path: &Path, boxes: u32, shared: &Shared) -> Result<Self> {
+        logcheck::check_before_open(path)?;
+        let options = options::database(shared)?;
+        let descriptors = std::iter::once("default".to_owned())
+            .chain((0..boxes).map(family_name))
+            .map(|name| ColumnFamilyDescriptor::new(name, options.clone()));
+        let db = Db::open_cf_descriptors(&options, path, descriptors).map_err(foreign)?;
+        let database = Database::try_new(db, |db| {
+            (0..boxes)
+                .map(|number| db.cf_handle(&family_name(number)))
+                .collect::<Option<Vec<_>>>()
+                .ok_or_else(|| Error::corrupt("a box of the cell is missing from its database"))
+        })?;
+        Ok(Self { database: Arc::new(database), locks: KeyLocks::new(), failed: AtomicBool::new(false) })
+    }
+
+    fn db(&self) -> &Db {
+        self.database.borrow_owner()
+    }
+
+    /// Turns a foreign error into ours, and closes the latch if it is more than a refusal.
+    #[expect(clippy::disallowed_types, reason = "the one owner of RocksDB")]
+    fn observe<T>(&self, outcome: Result<T, rocksdb::Error>) -> Result<T> {
+        outcome.map_err(|error| {
+            let error = foreign(error);
+            if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Corrupt) {
+                self.failed.store(true, Ordering::SeqCst);
+                tracing::error!(kind = %error.kind(), "a cell has failed and is shut until it is opened again");
+                metrics::counter!("strongroom_cell_failures_total").increment(1);
+            }
+            error
+        })
+    }
+
+    fn check_latch(&self) -> Result<()> {
+        if self.failed.load(Ordering::SeqCst) {
+            return Err(Error::new(ErrorKind::Unavailable, "the cell has failed; open the store again"));
+        }
+        Ok(())
+    }
+
+    fn check_expectation(&self, expectation: &Expectation) -> Result<()> {
+        let family = family(&self.database, expectation.keyspace)?;
+        let value = self.observe(self.db().get_pinned_cf(family, &expectation.key))?;
+        if expectation.holds_for(value.as_deref()) {
+            return Ok(());
+        }
+        Err(Error::conflict("the record is not as expected"))
+    }
+
+    /// `Option<to>`: a range tombstone needs an end, and no key is longer than what the crate allows.
+    fn translate(&self, ops: Vec<Op>) -> Result<WriteBatch> {
+        let mut writes = WriteBatch::default();
+        for op in ops {
+            let family = family(&self.database, op.keyspace())?;
+            match op {
+                Op::Put { key, value, .. } => writes.put_cf(family, key, value),
+                Op::Delete { key, .. } => writes.delete_cf(family, key),
+                Op::DeleteRange { from, to, .. } => {
+                    writes.delete_range_cf(family, from, to.unwrap_or_else(|| END_OF_KEYS.to_vec()));
+                }
+            }
+        }
+        Ok(writes)
+    }
+}
+
+/// Greater than every key of a box: a collection id never reaches FFFFFFFF.
+const END_OF_KEYS: [u8; 5] = [0xFF; 5];
+
+impl Engine for RocksEngine {
+    #[expect(clippy::disallowed_types, reason = "the one owner of RocksDB")]
+    fn apply(&self, batch: Batch) -> Result<()> {
+        self.check_latch()?;
+        let Batch { ops, expectations, durability } = batch;
+        let written = ops.iter().filter_map(|op| match op {
+            Op::Put { keyspace, key, .. } | Op::Delete { keyspace, key } => Some((*keyspace, key.as_slice())),
+            Op::DeleteRange { .. } => None,
+        });
+        let compared = expectations.iter().map(|expectation| (expectation.keyspace, expectation.key.as_slice()));
+        let locks = self.locks.lock(written.chain(compared));
+        expectations.iter().try_for_each(|expectation| self.check_expectation(expectation))?;
+        let writes = self.translate(ops)?;
+        let mut options = WriteOptions::default();
+        options.set_sync(durability == Durability::Synced);
+        let outcome = self.observe(self.db().write_opt(writes, &options));
+        drop(locks);
+        outcome
+    }
+
+    fn get(&self, keyspace: Keyspace, key: &[u8], read: &mut dyn FnMut(&[u8])) -> Result<bool> {
+        self.check_latch()?;
+        let value = self.observe(self.db().get_pinned_cf(family(&self.database, keyspace)?, key))?;
+        Ok(value.map(|value| read(&value)).is_some())
+    }
+
+    fn multi_get(&self, keyspace: Keyspace, keys: &[Vec<u8>], read: &mut dyn FnMut(usize, &[u8])) -> Result<()> {
+        self.check_latch()?;
+        let family = family(&self.database, keyspace)?;
+        for (place, value) in self.db().batched_multi_get_cf(family, keys, false).into_iter().enumerate() {
+            if let Some(value) = self.observe(value)? {
+                read(place, &value);
+            }
+        }
+        Ok(())
+    }
+
+    fn view(&self) -> Result<Box<dyn View>> {
+        self.check_latch()?;
+        let snapshot = OwnedSnapshot::new(self.database.clone(), |database| database.borrow_owner().snapshot());
+        Ok(Box::new(RocksView(snapshot)))
+    }
+
+    #[expect(clippy::disallowed_types, reason = "the one owner of RocksDB")]
+    fn wipe(&self, keyspace: Keyspace) -> Result<()> {
+        self.check_latch()?;
+        let family = family(&self.database, keyspace)?;
+        let mut batch = Batch::new(Durability::Synced);
+        batch.delete_range(keyspace, Vec::new(), None);
+        self.apply(batch)?;
+        self.observe(self.db().flush_cf(family))?;
+        self.observe(self.db().delete_file_in_range_cf(family, [].as_slice(), END_OF_KEYS.as_slice()))?;
+        let mut compaction = CompactOptions::default();
+        compaction.set_bottommost_level_compaction(BottommostLevelCompaction::Force);
+        self.db().compact_range_cf_opt(family, None::<&[u8]>, None::<&[u8]>, &compaction);
+        // The WAL holds the rows too, until every family that wrote to it has been flushed.
+        let families = self.database.borrow_dependent();
+        families.iter().try_for_each(|family| self.observe(self.db().flush_cf(*family)))
+    }
+
+    fn sync(&self) -> Result<()> {
+        self.check_latch()?;
+        self.observe(self.db().flush_wal(true))
+    }
+}
+
+impl View for RocksView {
+    #[expect(clippy::disallowed_types, reason = "the one owner of RocksDB")]
+    fn page(&self, keyspace: Keyspace, from: &[u8], to: Option<&[u8]>, limit_bytes: usize) -> Result<Page> {
+        if to.is_some_and(|to| to <= from) {
+            return Ok(Page::default());
+        }
+        self.0.with_dependent(|database, snapshot| {
+            let mut options = ReadOptions::default();
+            options.set_total_order_seek(true);
+            if let Some(to) = to {
+                options.set_iterate_upper_bound(to);
+            }
+            let mut rows = snapshot.raw_iterator_cf_opt(family(database, keyspace)?, options);
+            rows.seek(from);
+            let mut page = Page::default();
+            let mut held = 0;
+            while let Some((key, value)) = rows.item() {
+                if held >= limit_bytes {
+                    page.more = true;
+                    break;
+                }
+                held += key.len() + value.len();
+                page.rows.push((key.to_vec(), value.to_vec()));
+                rows.next();
+            }
+            rows.status().map_err(foreign)?;
+            Ok(page)
+        })
+    }
+}
+
+#[expect(clippy::disallowed_types, reason = "the one owner of RocksDB")]
+fn family(database: &Database, keyspace: Keyspace) -> Result<&ColumnFamily> {
+    let families = database.borrow_dependent();
+    families.get(keyspace as usize).copied().ok_or_else(|| Error::internal("no such box in this cell"))
+}
+
+/// Opaque on purpose: MANIFEST, LOG and OPTIONS show it.
+fn family_name(number: u32) -> String {
+    format!("box-{number:04}")
+}
+
+#[expect(clippy::disallowed_types, reason = "the one owner of RocksDB")]
+fn foreign(error: rocksdb::Error) -> Error {
+    use rocksdb::ErrorKind as Foreign;
+    let (kind, context) = match error.kind() {
+        Foreign::Corruption => (ErrorKind::Corrupt, "RocksDB found damage"),
+        Foreign::IOError => (ErrorKind::Unavailable, "RocksDB could not read or write"),
+        Foreign::Busy | Foreign::TimedOut | Foreign::TryAgain | Foreign::Incomplete => {
+            (ErrorKind::Throttled, "RocksDB is busy")
+        }
+        _ => (ErrorKind::Internal, "RocksDB refused a request"),
+    };
+    Error::new(kind, context).with_source(error)
+}

@@ -1,0 +1,133 @@
+//! Who speaks: a credential goes in, verified [`Claims`] come out.
+//!
+//! The store trusts a [`Verifier`] to say for which tenant a credential speaks, and nothing else. `JwtVerifier`
+//! verifies signed tokens of Entra ID and of OpenID Connect issuers; a service with other credentials brings a
+//! verifier of its own.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+/// What a credential says, once it has been verified. Plain data, so that anyone can write a [`Verifier`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claims {
+    /// Who vouches for all the rest, for instance the `iss` of a token.
+    pub issuer: String,
+    /// The tenant that the credential speaks for, in the issuer's own words. Only the pair of issuer and tenant
+    /// names anybody: two issuers may use the same word for two customers.
+    pub tenant: String,
+    /// The person or program behind the credential: stable, never handed to somebody else later, never an e-mail
+    /// address.
+    pub subject: String,
+    /// From this second since 1970 on the credential no longer counts. Includes whatever leeway the verifier
+    /// grants, so that nobody after it needs to know how much that was.
+    pub expires_at_secs: u64,
+    /// What the subject may be to this service, for instance the `roles` of a token. Empty when it says nothing.
+    pub roles: Vec<String>,
+    /// What the program that the subject uses may do on their behalf; `None` when the credential does not say.
+    pub scopes: Option<Vec<String>>,
+}
+
+/// Turns a credential into [`Claims`], or refuses. The one joint of this module.
+pub trait Verifier: Send + Sync + 'static {
+    /// Verifies `credential` as of `now_secs`: seconds since 1970 on the store's clock, so that a verifier needs no
+    /// clock of its own.
+    ///
+    /// # Errors
+    /// The [`Rejection`] says why. It is for the service's own log: whoever presents the credential only ever
+    /// learns that they were [`Denied`](crate::ErrorKind::Denied).
+    fn verify(&self, credential: &str, now_secs: u64) -> Result<Claims, Rejection>;
+}
+
+/// Why a credential was refused, without a word of the credential itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Rejection {
+    /// Longer than any credential has reason to be; not looked at.
+    TooLong,
+    /// Not a credential of the form that this verifier reads, or a member of it is missing or of the wrong type.
+    Malformed,
+    /// A member occurs twice, so that two readers could read two different things.
+    DuplicateMember,
+    /// The signature algorithm is not one of those allowed.
+    AlgorithmNotAllowed,
+    /// The header asks for something that only an attacker needs: a key or the address of a key inside the token,
+    /// compression, an unencoded payload, extensions.
+    HeaderNotAllowed,
+    /// The token is of another kind than an access token.
+    TypeNotAllowed,
+    /// No trusted issuer, or not the one that may issue for the tenant named.
+    IssuerMismatch,
+    /// The issuer has no key of that name (any more), or the credential names none.
+    UnknownKey,
+    /// The key exists and is not meant for signatures of this algorithm.
+    KeyUnfit,
+    /// The key is past its validity, whatever the credential's own.
+    KeyExpired,
+    /// The key's validity has not begun.
+    KeyNotYetValid,
+    /// The signature is not the key's over exactly these bytes.
+    SignatureInvalid,
+    /// The key is genuine and does not vouch for this issuer and tenant.
+    KeyOutOfScope,
+    /// Another version of the issuer's format.
+    VersionNotAllowed,
+    /// Issued for another service.
+    AudienceMismatch,
+    /// Past its validity.
+    Expired,
+    /// Its validity has not begun.
+    NotYetValid,
+    /// Names no tenant.
+    TenantMissing,
+    /// What names the tenant is not a name.
+    TenantMalformed,
+    /// The issuer may not speak for this tenant.
+    TenantOutOfScope,
+    /// Names no subject.
+    SubjectMissing,
+    /// What names the subject is not a name.
+    SubjectMalformed,
+    /// Somebody acts here in the name of somebody else.
+    ActorNotAllowed,
+    /// Only its holder may use it, and says so with a proof that this verifier does not ask for.
+    ProofRequired,
+    /// What is needed to decide cannot be reached. The credential may be good: try again later.
+    Unavailable,
+    /// For a reason of the verifier's own.
+    Other,
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TooLong => "the credential is too long",
+            Self::Malformed => "the credential is malformed",
+            Self::DuplicateMember => "a member occurs twice",
+            Self::AlgorithmNotAllowed => "the signature algorithm is not allowed",
+            Self::HeaderNotAllowed => "the header has a member that is not allowed",
+            Self::TypeNotAllowed => "the token is of another kind than an access token",
+            Self::IssuerMismatch => "the issuer is not trusted for this",
+            Self::UnknownKey => "the issuer has no such key",
+            Self::KeyUnfit => "the key is not for signatures of this algorithm",
+            Self::KeyExpired => "the key has expired",
+            Self::KeyNotYetValid => "the key is not valid yet",
+            Self::SignatureInvalid => "the signature is invalid",
+            Self::KeyOutOfScope => "the key does not vouch for this issuer and tenant",
+            Self::VersionNotAllowed => "the token is of a version that is not allowed",
+            Self::AudienceMismatch => "the credential was issued for another service",
+            Self::Expired => "the credential has expired",
+            Self::NotYetValid => "the credential is not valid yet",
+            Self::TenantMissing => "the credential names no tenant",
+            Self::TenantMalformed => "the tenant is malformed",
+            Self::TenantOutOfScope => "the issuer may not speak for this tenant",
+            Self::SubjectMissing => "the credential names no subject",
+            Self::SubjectMalformed => "the subject is malformed",
+            Self::ActorNotAllowed => "the credential lets one act in the name of another",
+            Self::ProofRequired => "the credential is bound to a key of its holder",
+            Self::Unavailable => "what is needed to verify the credential cannot be reached",
+            Self::Other => "the verifier refused the credential",
+        })
+    }
+}
+
+impl StdError for Rejection {}

@@ -1,0 +1,14 @@
+//! Key rings: a tenant's keys, how they are sealed, and how they come back. Told by the caller which ring to believe.
+
+mod cache;
+mod policy;
+mod ring;
+mod slot;
+mod store;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use cache::CachedRing;
+pub(crate) use policy::Policy;
+pub(crate) use ring::Ring;
+pub(crate) use store::{Belief, EpochBelief, create, load, peek_zero, purge};

@@ -1,0 +1,225 @@
+//! Whose consent a ring needs: any of some alternatives, each all of some root keys.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::derive;
+use crate::error::{Error, ErrorKind, Result};
+use crate::kms::{RootError, RootId};
+
+/// The most alternatives, and the most distinct roots, the recovery root included.
+pub(super) const ALTERNATIVES_MAX: usize = 4;
+pub(super) const ROOTS_MAX: usize = 4;
+
+/// Which root keys open a tenant's ring, and how long an answer of theirs is good for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Policy {
+    /// After this long the roots are asked again.
+    pub(super) refresh_secs: u32,
+    /// After this long without an answer the keys are gone from memory.
+    pub(super) hard_expiry_secs: u32,
+    pub(super) recovery_limit_secs: u32,
+    /// Ascending, each ascending and without repetition.
+    pub(super) alternatives: Vec<Vec<RootId>>,
+    pub(super) recovery: Option<RootId>,
+}
+
+/// What the roots of a policy say together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Allowed,
+    /// An owner has refused: the keys must go at once.
+    Refused(RootError),
+    /// Nobody refused and nobody answered: what is cached serves until the hard expiry.
+    Outage(RootError),
+}
+
+/// One alternative's part in the ring: its class, its roots and its digest.
+#[derive(Clone, Debug)]
+pub(super) struct Alternative<'p> {
+    pub(super) roots: Vec<&'p RootId>,
+    pub(super) digest: [u8; 32],
+}
+
+impl Policy {
+    /// The policy of a tenant whose keys the service manages: one root, and that is the service's.
+    pub(crate) fn service_managed(root: RootId) -> Self {
+        Self {
+            refresh_secs: 300,
+            hard_expiry_secs: 3600,
+            recovery_limit_secs: 0,
+            alternatives: vec![vec![root]],
+            recovery: None,
+        }
+    }
+
+    pub(crate) fn refresh(&self) -> Duration {
+        Duration::from_secs(self.refresh_secs.into())
+    }
+
+    pub(crate) fn hard_expiry(&self) -> Duration {
+        Duration::from_secs(self.hard_expiry_secs.into())
+    }
+
+    pub(crate) fn digest(&self) -> [u8; 32] {
+        derive::policy_digest(&self.encode())
+    }
+
+    /// Every root that the policy names, ascending.
+    pub(super) fn roots(&self) -> BTreeSet<&RootId> {
+        self.alternatives.iter().flatten().chain(&self.recovery).collect()
+    }
+
+    /// The alternatives that a read may use; the recovery root is not among them.
+    pub(super) fn ordinary(&self) -> impl Iterator<Item = Alternative<'_>> {
+        self.alternatives.iter().map(|roots| Alternative::new(0, roots.iter().collect()))
+    }
+
+    /// All that R is sealed to, in the order of the slot: the alternatives, then the recovery root.
+    pub(super) fn all(&self) -> impl Iterator<Item = Alternative<'_>> {
+        self.ordinary().chain(self.recovery.iter().map(|root| Alternative::new(1, vec![root])))
+    }
+
+    /// `refresh, hard expiry, recovery limit (u32 seconds each) || count u8 || alternatives (count u8, each u8-length
+    /// root id ascending), ascending || u8-length recovery root id, or 0`
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(128);
+        for seconds in [self.refresh_secs, self.hard_expiry_secs, self.recovery_limit_secs] {
+            out.extend_from_slice(&seconds.to_be_bytes());
+        }
+        out.push(length(self.alternatives.len()));
+        for alternative in &self.alternatives {
+            out.push(length(alternative.len()));
+            alternative.iter().for_each(|root| push_id(&mut out, Some(root)));
+        }
+        push_id(&mut out, self.recovery.as_ref());
+        out
+    }
+
+    /// The inverse of [`encode`](Self::encode): every limit held, every order strict, nothing left over.
+    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut reader = super::slot::Reader::new(bytes);
+        let [refresh_secs, hard_expiry_secs, recovery_limit_secs] = [reader.u32()?, reader.u32()?, reader.u32()?];
+        let count = usize::from(reader.u8()?);
+        if !(1..=ALTERNATIVES_MAX).contains(&count) {
+            return None;
+        }
+        let mut alternatives = Vec::with_capacity(count);
+        for _ in 0..count {
+            let members = usize::from(reader.u8()?);
+            if !(1..=ROOTS_MAX).contains(&members) {
+                return None;
+            }
+            alternatives.push((0..members).map(|_| reader.root_id()).collect::<Option<Vec<_>>>()?);
+        }
+        let recovery = if reader.peek()? == 0 { reader.u8().map(|_| None)? } else { Some(reader.root_id()?) };
+        let policy = Self { refresh_secs, hard_expiry_secs, recovery_limit_secs, alternatives, recovery };
+        (reader.is_empty() && policy.is_well_formed()).then_some(policy)
+    }
+
+    /// Ascending and distinct throughout, and within the limits of the slot.
+    pub(super) fn is_well_formed(&self) -> bool {
+        let ordinary_members = self.alternatives.iter().flatten();
+        (1..=ALTERNATIVES_MAX).contains(&self.alternatives.len())
+            && self.alternatives.is_sorted_by(|a, b| a < b)
+            && self.alternatives.iter().all(|roots| !roots.is_empty() && roots.is_sorted_by(|a, b| a < b))
+            && self.recovery.as_ref().is_none_or(|recovery| !ordinary_members.clone().any(|root| root == recovery))
+            && self.roots().len() <= ROOTS_MAX
+            && self.refresh_secs <= self.hard_expiry_secs
+    }
+}
+
+impl<'p> Alternative<'p> {
+    fn new(class: u8, roots: Vec<&'p RootId>) -> Self {
+        let ids: Vec<&str> = roots.iter().map(|root| root.as_str()).collect();
+        Self { digest: derive::alternative_digest(class, &ids), roots }
+    }
+}
+
+impl Verdict {
+    /// Any alternative allowed: allowed. Else any refused: refused. Else an outage.
+    pub(crate) fn fold(alternatives: impl IntoIterator<Item = Result<(), RootError>>) -> Self {
+        let mut verdict = Self::Outage(RootError::Unreachable);
+        for outcome in alternatives {
+            match outcome {
+                Ok(()) => return Self::Allowed,
+                Err(error @ (RootError::Unreachable | RootError::Throttled)) => {
+                    if matches!(verdict, Self::Outage(_)) {
+                        verdict = Self::Outage(error);
+                    }
+                }
+                Err(error) => verdict = Self::Refused(error),
+            }
+        }
+        verdict
+    }
+
+    /// The refusal of one alternative: a member that refuses outweighs one that cannot be reached.
+    pub(super) fn of_members(errors: &[RootError]) -> Option<RootError> {
+        let refusal = |error: &&RootError| !matches!(error, RootError::Unreachable | RootError::Throttled);
+        errors.iter().find(refusal).or(errors.first()).copied()
+    }
+
+    pub(crate) fn into_error(self) -> Error {
+        match self {
+            Self::Allowed => Error::internal("an allowed policy is no error"),
+            Self::Refused(error) | Self::Outage(error) => match Error::from(error) {
+                error if error.kind() == ErrorKind::Tampered => error,
+                error => {
+                    Error::new(error.kind(), "the root keys of this tenant do not open its ring").with_source(error)
+                }
+            },
+        }
+    }
+}
+
+fn push_id(out: &mut Vec<u8>, id: Option<&RootId>) {
+    let bytes = id.map_or(&[][..], |id| id.as_str().as_bytes());
+    out.push(length(bytes.len()));
+    out.extend_from_slice(bytes);
+}
+
+fn length(length: usize) -> u8 {
+    u8::try_from(length).expect("counts and ids are bounded below 256")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids(names: &[&str]) -> Vec<RootId> {
+        names.iter().map(|name| RootId::new(*name).unwrap()).collect()
+    }
+
+    #[test]
+    fn any_allowed_wins_then_any_refusal_then_outage() {
+        use RootError::{Denied, Destroyed, Throttled, Unreachable};
+        assert_eq!(Verdict::fold([Err(Denied), Ok(())]), Verdict::Allowed);
+        assert_eq!(Verdict::fold([Err(Unreachable), Err(Destroyed)]), Verdict::Refused(Destroyed));
+        assert_eq!(Verdict::fold([Err(Destroyed), Err(Unreachable)]), Verdict::Refused(Destroyed));
+        assert_eq!(Verdict::fold([Err(Throttled)]), Verdict::Outage(Throttled));
+        assert_eq!(Verdict::of_members(&[Unreachable, Denied]), Some(Denied));
+        assert_eq!(Verdict::of_members(&[Unreachable]), Some(Unreachable));
+    }
+
+    #[test]
+    fn policies_come_back_and_disorder_is_refused() {
+        let mut policy = Policy::service_managed(RootId::new("service").unwrap());
+        policy.alternatives = vec![ids(&["a", "b"]), ids(&["c"])];
+        policy.recovery = Some(RootId::new("r").unwrap());
+        assert_eq!(Policy::decode(&policy.encode()), Some(policy.clone()));
+        let refused = |change: fn(&mut Policy)| {
+            let mut changed = policy.clone();
+            change(&mut changed);
+            assert_eq!(Policy::decode(&changed.encode()), None, "{changed:?}");
+        };
+        refused(|policy| policy.alternatives.reverse());
+        refused(|policy| policy.alternatives[0].reverse());
+        refused(|policy| policy.alternatives[0] = ids(&["a", "a"]));
+        refused(|policy| policy.recovery = Some(RootId::new("a").unwrap()));
+        refused(|policy| policy.alternatives.push(ids(&["d", "e", "f"])));
+        refused(|policy| policy.refresh_secs = 5000);
+        let bytes = policy.encode();
+        assert!((0..bytes.len()).all(|cut| Policy::decode(&bytes[..cut]).is_none()));
+    }
+}

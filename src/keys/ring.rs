@@ -1,0 +1,177 @@
+//! An opened ring: a tenant's living keys, and the data keys derived from them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::Hash;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use zeroize::Zeroizing;
+
+use super::policy::Policy;
+use super::slot::GENERATIONS_MAX;
+use crate::aead::{SivKey, XaesKey};
+use crate::derive;
+use crate::entropy::Entropy;
+use crate::error::{Error, ErrorKind, Result};
+use crate::name::Incarnation;
+use crate::secret::Key32;
+
+const KEYSET_FORMAT: u8 = 1;
+
+/// A tenant's keys in memory.
+pub(crate) struct Ring {
+    incarnation: Incarnation,
+    policy: Policy,
+    keyset: Keyset,
+    record_keys: Derived<(u32, u32), XaesKey>,
+    name_keys: Derived<u32, SivKey>,
+}
+
+/// What the ring key seals: the name secret and the tenant keys of the living generations.
+pub(super) struct Keyset {
+    name_secret: Key32,
+    write_generation: u32,
+    /// Ascending; the last is the write generation. One at or below it that is not here was retired.
+    generations: BTreeMap<u32, Generation>,
+}
+
+struct Generation {
+    created_secs: u64,
+    key: Key32,
+}
+
+/// Keys derived once and kept while the ring lives.
+struct Derived<K, V>(RwLock<HashMap<K, Arc<V>>>);
+
+impl Ring {
+    pub(super) fn new(incarnation: Incarnation, policy: Policy, keyset: Keyset) -> Self {
+        Self { incarnation, policy, keyset, record_keys: Derived::default(), name_keys: Derived::default() }
+    }
+
+    pub(crate) fn incarnation(&self) -> Incarnation {
+        self.incarnation
+    }
+
+    pub(crate) fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// The generation that new records are sealed under.
+    pub(crate) fn write_generation(&self) -> u32 {
+        self.keyset.write_generation
+    }
+
+    /// The key of a collection's records in one generation and suite 1.
+    ///
+    /// # Errors
+    /// `Tampered` for a generation that was never written (the ring may be older than the records), `KeyDestroyed`
+    /// for one that was retired.
+    pub(crate) fn record_key(&self, generation: u32, collection: u32, suite: u8) -> Result<Arc<XaesKey>> {
+        self.record_keys.get_or_derive((generation, collection), || {
+            let key = &self.keyset.generation(generation)?.key;
+            Ok(XaesKey::new(&derive::record_key(key, self.incarnation, generation, collection, suite)))
+        })
+    }
+
+    /// The key that hides a collection's record keys. It does not change with generations.
+    pub(crate) fn name_key(&self, collection: u32) -> Result<Arc<SivKey>> {
+        self.name_keys.get_or_derive(collection, || {
+            Ok(SivKey::new(derive::name_key(&self.keyset.name_secret, self.incarnation, collection)))
+        })
+    }
+}
+
+impl Keyset {
+    /// A first keyset: generation 1, fresh.
+    pub(super) fn generate(entropy: &dyn Entropy, created_secs: u64) -> Result<Self> {
+        let name_secret = Key32::random(entropy)?;
+        let first = Generation { created_secs, key: Key32::random(entropy)? };
+        Ok(Self { name_secret, write_generation: 1, generations: BTreeMap::from([(1, first)]) })
+    }
+
+    fn generation(&self, number: u32) -> Result<&Generation> {
+        match self.generations.get(&number) {
+            Some(generation) => Ok(generation),
+            None if number == 0 || number > self.write_generation => Err(Error::tampered()),
+            None => Err(Error::new(ErrorKind::KeyDestroyed, "the key of this record has been destroyed")),
+        }
+    }
+
+    /// `format u8 || name secret[32] || write generation u32 || count u8 || count x (generation u32, created u64
+    /// seconds, key[32])`, ascending.
+    pub(super) fn encode(&self) -> Zeroizing<Vec<u8>> {
+        // Room for the largest keyset, so that no copy is left behind by growing.
+        let mut out = Zeroizing::new(Vec::with_capacity(38 + GENERATIONS_MAX * 44));
+        out.push(KEYSET_FORMAT);
+        out.extend_from_slice(self.name_secret.expose_secret());
+        out.extend_from_slice(&self.write_generation.to_be_bytes());
+        out.push(self.generations.len() as u8);
+        for (number, generation) in &self.generations {
+            out.extend_from_slice(&number.to_be_bytes());
+            out.extend_from_slice(&generation.created_secs.to_be_bytes());
+            out.extend_from_slice(generation.key.expose_secret());
+        }
+        out
+    }
+
+    /// The inverse of [`encode`](Self::encode), of bytes that have authenticated.
+    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut reader = super::slot::Reader::new(bytes);
+        if reader.u8()? != KEYSET_FORMAT {
+            return None;
+        }
+        let name_secret = Key32::from_slice(reader.take(32)?)?;
+        let write_generation = reader.u32()?;
+        let count = usize::from(reader.u8()?);
+        let mut generations = BTreeMap::new();
+        for _ in 0..count {
+            let (number, created_secs) = (reader.u32()?, reader.u64()?);
+            if number == 0 || generations.last_key_value().is_some_and(|(&last, _)| last >= number) {
+                return None;
+            }
+            generations.insert(number, Generation { created_secs, key: Key32::from_slice(reader.take(32)?)? });
+        }
+        let newest_writes = generations.last_key_value().is_some_and(|(&last, _)| last == write_generation);
+        let keyset = Self { name_secret, write_generation, generations };
+        (reader.is_empty() && count <= GENERATIONS_MAX && newest_writes).then_some(keyset)
+    }
+}
+
+impl<K: Copy + Eq + Hash, V> Derived<K, V> {
+    fn get_or_derive(&self, id: K, derive: impl FnOnce() -> Result<V>) -> Result<Arc<V>> {
+        if let Some(key) = self.0.read().unwrap_or_else(PoisonError::into_inner).get(&id) {
+            return Ok(key.clone());
+        }
+        let key = Arc::new(derive()?);
+        let mut keys = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        Ok(keys.entry(id).or_insert(key).clone())
+    }
+}
+
+impl<K, V> Default for Derived<K, V> {
+    fn default() -> Self {
+        Self(RwLock::default())
+    }
+}
+
+impl std::fmt::Debug for Ring {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let generations: Vec<_> = self.keyset.generations.keys().collect();
+        f.debug_struct("Ring").field("incarnation", &self.incarnation).field("generations", &generations).finish()
+    }
+}
+
+#[cfg(test)]
+impl Ring {
+    /// A ring of these keys, for tests of what is above.
+    pub(crate) fn for_tests(incarnation: Incarnation, name_secret: [u8; 32], keys: &[(u32, [u8; 32])]) -> Self {
+        let generations: BTreeMap<_, _> = keys
+            .iter()
+            .map(|(number, key)| (*number, Generation { created_secs: 0, key: Key32::with(|out| *out = *key) }))
+            .collect();
+        let write_generation = *generations.last_key_value().expect("at least one").0;
+        let name_secret = Key32::with(|out| *out = name_secret);
+        let root = crate::kms::RootId::new("service").expect("a good name");
+        let keyset = Keyset { name_secret, write_generation, generations };
+        Self::new(incarnation, Policy::service_managed(root), keyset)
+    }
+}

@@ -1,0 +1,157 @@
+//! Sealing and opening one record.
+//!
+//! `AAD = ctx("strongroom/v1/record-aad", header bytes 0..6, incarnation, collection id, engine key)`. N and KC need
+//! no place in it: the subkey, the GCM nonce and the check of the commitment bind them.
+//!
+//! `plaintext = flags u8 || [bit 0: version[24]] || [bit 1: expires u64, ms] || value`; the other bits are for
+//! features to come and are `Tampered` until then.
+
+use zeroize::Zeroize;
+
+use super::envelope::{Draft, Envelope, HEAD_LEN, Parts, SUITE, header};
+use crate::aead::{NONCE_LEN, OpenFailure};
+use crate::context::Context;
+use crate::error::{Error, Result};
+use crate::keys::Ring;
+use crate::name::Incarnation;
+
+/// Which write set a record's value. Equal versions mean the same write; there is no order among them.
+///
+/// It is the nonce of that write: it never repeats, survives resealing, and says nothing of other records.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Version([u8; NONCE_LEN]);
+
+/// Where a record belongs. What is sealed for one place opens in no other.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place<'a> {
+    pub(crate) collection: u32,
+    /// The whole key in the engine, collection id included.
+    pub(crate) engine_key: &'a [u8],
+}
+
+/// An opened record: the plaintext, wiped when dropped, and the version.
+pub(crate) struct Opened {
+    plaintext: Vec<u8>,
+    value_at: usize,
+    version: Version,
+}
+
+const HAS_VERSION: u8 = 1 << 0;
+const HAS_EXPIRY: u8 = 1 << 1;
+
+/// Seals a value under the newest generation. `nonce` must be fresh in all its 24 bytes.
+pub(crate) fn seal(ring: &Ring, place: Place<'_>, nonce: &[u8; NONCE_LEN], value: &[u8]) -> Result<Envelope> {
+    seal_plaintext(ring, ring.write_generation(), place, nonce, &[&[0], value])
+}
+
+fn seal_plaintext(
+    ring: &Ring,
+    generation: u32,
+    place: Place<'_>,
+    nonce: &[u8; NONCE_LEN],
+    plaintext: &[&[u8]],
+) -> Result<Envelope> {
+    let key = ring.record_key(generation, place.collection, SUITE)?;
+    let aad = aad(ring.incarnation(), &header(generation), place);
+    let length = plaintext.iter().map(|part| part.len()).sum();
+    let draft = Draft::new(generation, nonce, &key.commitment(nonce), length);
+    Ok(draft.fill(plaintext, |message| key.seal(nonce, aad.as_slice(), message)))
+}
+
+/// Opens the bytes found at `place`.
+///
+/// # Errors
+/// `Tampered` unless they are, to the bit, what was sealed for this place under this ring; `KeyDestroyed` if their
+/// generation was retired.
+pub(crate) fn open(ring: &Ring, place: Place<'_>, bytes: &[u8]) -> Result<Opened> {
+    let parts = Parts::parse(bytes).ok_or_else(|| refuse("the envelope is malformed"))?;
+    let key = ring.record_key(parts.generation, place.collection, SUITE)?;
+    let aad = aad(ring.incarnation(), parts.header, place);
+    let mut plaintext = parts.ciphertext.to_vec();
+    key.open(parts.nonce, parts.commitment, aad.as_slice(), &mut plaintext, parts.tag).map_err(|failure| {
+        refuse(match failure {
+            OpenFailure::WrongKey => "the key commitment is another key's",
+            OpenFailure::ChangedBytes => "the tag does not fit",
+        })
+    })?;
+    Opened::parse(plaintext, Version(*parts.nonce)).ok_or_else(|| refuse("the inner header is malformed"))
+}
+
+/// The bytes of an envelope that tell its write from every other, for compare-and-swap in the engine.
+pub(crate) fn peek_head(bytes: &[u8]) -> &[u8] {
+    &bytes[..HEAD_LEN.min(bytes.len())]
+}
+
+impl Opened {
+    fn parse(plaintext: Vec<u8>, written: Version) -> Option<Self> {
+        // Owned from here on, so that every way out wipes it.
+        let mut opened = Self { plaintext, value_at: 1, version: written };
+        let flags = *opened.plaintext.first()?;
+        if flags & !(HAS_VERSION | HAS_EXPIRY) != 0 {
+            return None;
+        }
+        if flags & HAS_VERSION != 0 {
+            opened.version = Version(*opened.plaintext.get(opened.value_at..)?.first_chunk()?);
+            opened.value_at += NONCE_LEN;
+        }
+        if flags & HAS_EXPIRY != 0 {
+            opened.value_at += size_of::<u64>();
+        }
+        (opened.value_at <= opened.plaintext.len()).then_some(opened)
+    }
+
+    pub(crate) fn value(&self) -> &[u8] {
+        &self.plaintext[self.value_at..]
+    }
+
+    pub(crate) fn version(&self) -> Version {
+        self.version
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        self.plaintext.zeroize();
+    }
+}
+
+impl Version {
+    pub(crate) fn of_write(nonce: &[u8; NONCE_LEN]) -> Self {
+        Self(*nonce)
+    }
+}
+
+impl std::fmt::Debug for Version {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Version(")?;
+        self.0[..4].iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
+        f.write_str("..)")
+    }
+}
+
+fn aad(incarnation: Incarnation, header: &[u8], place: Place<'_>) -> Context {
+    Context::new("strongroom/v1/record-aad")
+        .bytes(header)
+        .bytes(incarnation.as_bytes())
+        .u32(place.collection)
+        .bytes(place.engine_key)
+}
+
+/// The event says why; the caller hears `Tampered` and no more.
+fn refuse(why: &'static str) -> Error {
+    tracing::warn!(why, "a record does not authenticate");
+    metrics::counter!("strongroom_tampered_total", "why" => why).increment(1);
+    Error::tampered()
+}
+
+#[cfg(test)]
+pub(super) fn seal_for_tests(
+    ring: &Ring,
+    generation: u32,
+    place: Place<'_>,
+    nonce: &[u8; 24],
+    plaintext: &[u8],
+) -> Vec<u8> {
+    use crate::engine::Opaque;
+    seal_plaintext(ring, generation, place, nonce, &[plaintext]).expect("a living generation").into_bytes()
+}

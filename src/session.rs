@@ -1,0 +1,85 @@
+//! The door of a tenant's principals: that tenant's records, and nothing else.
+
+use crate::access::Right;
+use crate::access::VerifiedIdentity;
+use crate::collection::{Authority, Collection, CollectionDef, CollectionSummary, Key, WriteBatch};
+use crate::error::Result;
+use crate::name::TenantName;
+
+/// One actor, one tenant, one deadline. Made by [`Strongroom::session`](crate::Strongroom::session) and by nothing
+/// else. A cheap handle: `Clone`, `Send`, `Sync`, `'static`.
+///
+/// It ends when its credential does and after one hour at the latest, on whichever of the wall clock and the
+/// monotonic clock gets there first, and at once when its tenant is suspended or deleted; so does everything made
+/// from it.
+///
+/// A session cannot be made by hand:
+/// ```compile_fail,E0423
+/// let session = strongroom::Session(todo!());
+/// ```
+/// nor without a store that verifies a credential:
+/// ```no_run
+/// # fn example(room: &strongroom::Strongroom) -> strongroom::Result<()> {
+/// let session: strongroom::Session = room.session("a token", "contoso")?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct Session {
+    authority: Authority,
+}
+
+impl Session {
+    pub(crate) fn new(authority: Authority) -> Self {
+        Self { authority }
+    }
+
+    /// The tenant whose records this session reaches.
+    #[must_use]
+    pub fn tenant(&self) -> &TenantName {
+        self.authority.tenant().name()
+    }
+
+    /// Who acts.
+    #[must_use]
+    pub fn identity(&self) -> &VerifiedIdentity {
+        self.authority.identity()
+    }
+
+    /// Opens a collection; makes it if it is not there and the identity may write.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound) if it is not there and the identity may only read;
+    /// [`Invalid`](crate::ErrorKind::Invalid) if it exists with another key shape, separator, mode or codec.
+    pub fn collection<K: Key, V>(&self, definition: &CollectionDef<K, V>) -> Result<Collection<K, V>> {
+        Collection::open(&self.authority, definition)
+    }
+
+    /// The tenant's collections, by name.
+    ///
+    /// # Errors
+    /// Those of the session, and of reading the catalog.
+    pub fn collections(&self) -> Result<Vec<CollectionSummary>> {
+        self.authority.check(Right::Read)?;
+        self.authority.catalog().list()
+    }
+
+    /// Removes a collection and all its records, atomically and durably. Handles of it find nothing from then on.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound) if there is none of this name.
+    pub fn drop_collection(&self, name: &str) -> Result<()> {
+        self.authority.check(Right::Write)?;
+        self.authority.catalog().drop_collection(name)
+    }
+
+    /// Begins a batch.
+    pub fn batch(&self) -> WriteBatch {
+        WriteBatch::new(self.authority.clone())
+    }
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").field("tenant", self.tenant()).finish_non_exhaustive()
+    }
+}

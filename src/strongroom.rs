@@ -1,0 +1,242 @@
+//! The front door: building and opening a store, and the doors that lead on.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use crate::access;
+use crate::cells::{self, BOXES_MAX, Cells};
+use crate::clock::{Clock, SystemClock};
+use crate::collection::{Authority, Catalog};
+use crate::custody::Custody;
+use crate::directory::{Directory, Speaker, Status, Tenant};
+use crate::entropy::{Entropy, OsEntropy};
+use crate::error::{Error, Result};
+use crate::identity::Verifier;
+use crate::keys::Policy;
+use crate::kms::{RootId, RootKeys};
+use crate::name::Incarnation;
+use crate::session::Session;
+
+/// A store of many tenants, open in this process. A cheap handle: `Clone`, `Send`, `Sync`; the store is released when
+/// the last handle, session, collection and scan is gone.
+#[derive(Clone)]
+pub struct Strongroom {
+    directory: Arc<Directory>,
+    catalogs: Arc<RwLock<HashMap<Incarnation, Arc<Catalog>>>>,
+    verifier: Arc<dyn Verifier>,
+    service: Arc<[Speaker]>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    is_open: Arc<AtomicBool>,
+}
+
+/// How a store is opened. Required things are arguments of [`Strongroom::builder`]; everything here has a default,
+/// and the chapter on defaults says why it is what it is.
+#[must_use = "a builder does nothing until it opens a store"]
+pub struct Builder {
+    home: Home,
+    roots: Arc<dyn RootKeys>,
+    verifier: Arc<dyn Verifier>,
+    service: Vec<Speaker>,
+    service_root: String,
+    boxes_per_cell: u32,
+    cache_bytes: usize,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+}
+
+enum Home {
+    Memory,
+    #[cfg_attr(not(feature = "rocksdb"), expect(dead_code, reason = "a path needs the RocksDB engine"))]
+    Disk(PathBuf),
+}
+
+impl Strongroom {
+    /// Begins to open the store in the folder `path`, or to make one there.
+    ///
+    /// `roots` holds the service's root key, and `verifier` says whom a credential speaks for. The root keys must not
+    /// lie in the store's folder.
+    pub fn builder(path: impl AsRef<Path>, roots: impl RootKeys, verifier: impl Verifier) -> Builder {
+        Builder::new(Home::Disk(path.as_ref().to_path_buf()), roots, verifier)
+    }
+
+    /// Begins to open a store in memory, which is gone when its last handle is: for tests of services.
+    pub fn in_memory(roots: impl RootKeys, verifier: impl Verifier) -> Builder {
+        Builder::new(Home::Memory, roots, verifier)
+    }
+
+    /// Opens a session of `tenant` for the bearer of `credential`.
+    ///
+    /// # Errors
+    /// [`Denied`](crate::ErrorKind::Denied) unless the credential verifies *and* its issuer and tenant claim are a
+    /// pair that speaks for this tenant. An unknown tenant looks the same as a forbidden one.
+    /// [`KeyRevoked`](crate::ErrorKind::KeyRevoked), [`Unavailable`](crate::ErrorKind::Unavailable) as the root keys
+    /// answer; [`Corrupt`](crate::ErrorKind::Corrupt) if the tenant's cell or ring is damaged.
+    pub fn session(&self, credential: &str, tenant: &str) -> Result<Session> {
+        let identity = access::verify(&*self.verifier, credential, &*self.clock)?;
+        let found = self.directory.find(tenant);
+        // Compared in either case, so that an unknown tenant takes the way of a forbidden one.
+        let speakers = found.as_ref().map_or(&[][..], |tenant| tenant.speakers());
+        identity.check_speaks_for(speakers)?;
+        self.admit(identity, &found.ok_or_else(Error::denied)?)
+    }
+
+    /// Opens a session of the tenant that the credential itself speaks for.
+    ///
+    /// # Errors
+    /// [`Denied`](crate::ErrorKind::Denied) if it speaks for none; [`Invalid`](crate::ErrorKind::Invalid) if it
+    /// speaks for several, so that one must be named. Else as [`session`](Self::session).
+    pub fn home_session(&self, credential: &str) -> Result<Session> {
+        let identity = access::verify(&*self.verifier, credential, &*self.clock)?;
+        match self.directory.of_speaker(identity.speaker()).as_slice() {
+            [] => Err(Error::denied()),
+            [tenant] => self.admit(identity, tenant),
+            _ => Err(Error::invalid("the credential speaks for several tenants; name one")),
+        }
+    }
+
+    /// Opens the custodian's door for the bearer of `credential`.
+    ///
+    /// # Errors
+    /// [`Denied`](crate::ErrorKind::Denied) unless the credential verifies, carries the *role*
+    /// `strongroom.custodian`, and comes from a pair of issuer and tenant claim named in
+    /// [`Builder::service_speaker`].
+    pub fn custody(&self, credential: &str) -> Result<Custody> {
+        let identity = access::verify(&*self.verifier, credential, &*self.clock)?;
+        let (directory, clock) = (self.directory.clone(), self.clock.clone());
+        Custody::admit(identity, &self.service, directory, clock, self.is_open.clone())
+    }
+
+    /// Ends every session, collection and scan of this store at its next step. The folder is released when the last
+    /// of their handles is dropped.
+    pub fn close(self) {
+        self.is_open.store(false, Ordering::SeqCst);
+    }
+
+    fn admit(&self, identity: access::VerifiedIdentity, tenant: &Arc<Tenant>) -> Result<Session> {
+        tenant.check_active()?;
+        let catalog = self.catalog(tenant)?;
+        let (clock, entropy) = (self.clock.clone(), self.entropy.clone());
+        let authority = Authority::grant(Arc::new(identity), catalog, clock, entropy, self.is_open.clone())?;
+        metrics::counter!("strongroom_sessions_total").increment(1);
+        Ok(Session::new(authority))
+    }
+
+    /// A tenant's catalog: one for all its sessions.
+    fn catalog(&self, tenant: &Arc<Tenant>) -> Result<Arc<Catalog>> {
+        let known = self.catalogs.read().unwrap_or_else(PoisonError::into_inner).get(&tenant.incarnation()).cloned();
+        if let Some(catalog) = known {
+            return Ok(catalog);
+        }
+        let catalog = Arc::new(Catalog::open(tenant.clone())?);
+        let mut catalogs = self.catalogs.write().unwrap_or_else(PoisonError::into_inner);
+        catalogs.retain(|_, catalog| catalog.tenant().status() != Status::Destroying);
+        Ok(catalogs.entry(tenant.incarnation()).or_insert(catalog).clone())
+    }
+}
+
+impl Builder {
+    fn new(home: Home, roots: impl RootKeys, verifier: impl Verifier) -> Self {
+        Self {
+            home,
+            roots: Arc::new(roots),
+            verifier: Arc::new(verifier),
+            service: Vec::new(),
+            service_root: "service".to_owned(),
+            boxes_per_cell: 64,
+            cache_bytes: 64 << 20,
+            clock: SystemClock::new(),
+            entropy: Arc::new(OsEntropy),
+        }
+    }
+
+    /// Names who may be a custodian of the service: tokens of `issuer` whose tenant claim is `tenant_claim`, and which
+    /// carry the role `strongroom.custodian`. May be called several times. Without it the door
+    /// [`Strongroom::custody`] is shut.
+    pub fn service_speaker(mut self, issuer: impl Into<String>, tenant_claim: impl Into<String>) -> Self {
+        self.service.push(Speaker::new(issuer, tenant_claim));
+        self
+    }
+
+    /// The name of the service's root key among `roots`; `service` unless said otherwise.
+    pub fn service_root(mut self, root: impl Into<String>) -> Self {
+        self.service_root = root.into();
+        self
+    }
+
+    /// How many boxes a new cell gets: 1 to 4,096, 64 unless said otherwise. Cells that exist keep theirs.
+    pub fn boxes_per_cell(mut self, boxes: u32) -> Self {
+        self.boxes_per_cell = boxes;
+        self
+    }
+
+    /// Bytes of the block cache that all cells share; 64 MiB unless said otherwise.
+    pub fn cache_bytes(mut self, bytes: usize) -> Self {
+        self.cache_bytes = bytes;
+        self
+    }
+
+    /// The clocks that deadlines are held to; those of the operating system unless said otherwise.
+    pub fn clock(mut self, clock: Arc<impl Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Opens the store.
+    ///
+    /// # Errors
+    /// [`Conflict`](crate::ErrorKind::Conflict) if it is open already, here or in another process;
+    /// [`Invalid`](crate::ErrorKind::Invalid) if the folder holds something else, a store of another format or of
+    /// another root key, or the root keys; [`Corrupt`](crate::ErrorKind::Corrupt) if the store's own records or ring
+    /// are damaged; [`Unavailable`](crate::ErrorKind::Unavailable) if the disk or the root key is.
+    pub fn open(self) -> Result<Strongroom> {
+        if !(1..=BOXES_MAX).contains(&self.boxes_per_cell) {
+            return Err(Error::invalid("a cell has 1 to 4,096 boxes"));
+        }
+        let policy = Policy::service_managed(RootId::new(self.service_root)?);
+        let cells = match &self.home {
+            Home::Memory => Cells::in_memory(self.boxes_per_cell),
+            Home::Disk(path) => {
+                if self.roots.location().is_some_and(|roots| cells::overlaps(path, roots)) {
+                    return Err(Error::invalid("the root keys lie in the folder of the store, or the store in theirs"));
+                }
+                open_on_disk(path, self.boxes_per_cell, self.cache_bytes)?
+            }
+        };
+        let (clock, entropy) = (self.clock, self.entropy);
+        let directory = Directory::open(Arc::new(cells), self.roots, policy, clock.clone(), entropy.clone())?;
+        Ok(Strongroom {
+            directory,
+            catalogs: Arc::default(),
+            verifier: self.verifier,
+            service: self.service.into(),
+            clock,
+            entropy,
+            is_open: Arc::new(AtomicBool::new(true)),
+        })
+    }
+}
+
+#[cfg(feature = "rocksdb")]
+fn open_on_disk(path: &Path, boxes_per_cell: u32, cache_bytes: usize) -> Result<Cells> {
+    Cells::on_disk(path, boxes_per_cell, cache_bytes)
+}
+
+#[cfg(not(feature = "rocksdb"))]
+fn open_on_disk(_: &Path, _: u32, _: usize) -> Result<Cells> {
+    Err(Error::invalid("this build has no engine for the disk; enable the feature `rocksdb`"))
+}
+
+impl std::fmt::Debug for Strongroom {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Strongroom").finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Builder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Builder").finish_non_exhaustive()
+    }
+}
