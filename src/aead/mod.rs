@@ -3,6 +3,8 @@
 //! The one owner of the AEAD crates.
 
 mod siv;
+#[cfg(test)]
+mod tests;
 mod xaes;
 
 pub(crate) use siv::SivKey;
