@@ -1,11 +1,17 @@
 //! Who speaks: a credential goes in, verified [`Claims`] come out.
 //!
-//! The store trusts a [`Verifier`] to say for which tenant a credential speaks, and nothing else. `JwtVerifier`
+//! The store trusts a [`Verifier`] to say for which tenant a credential speaks, and nothing else. [`JwtVerifier`]
 //! verifies signed tokens of Entra ID and of OpenID Connect issuers; a service with other credentials brings a
 //! verifier of its own.
 
 use std::error::Error as StdError;
 use std::fmt;
+
+#[cfg(feature = "jwt")]
+pub use jwt::{Entra, Jwks, JwtVerifier, JwtVerifierBuilder, KeySource, Oidc};
+
+#[cfg(feature = "jwt")]
+mod jwt;
 
 /// What a credential says, once it has been verified. Plain data, so that anyone can write a [`Verifier`].
 #[derive(Clone, Debug, PartialEq, Eq)]
