@@ -1,6 +1,8 @@
 //! Multi-tenant storage in which every tenant is isolated and every record is encrypted.
 #![forbid(unsafe_code)]
 
+#[cfg(test)]
+mod layers;
 // Front door
 mod strongroom;
 // Doors

@@ -115,6 +115,11 @@ impl Strongroom {
         self.is_open.store(false, Ordering::SeqCst);
     }
 
+    #[cfg(test)]
+    pub(crate) fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
     fn admit(&self, identity: access::VerifiedIdentity, tenant: &Arc<Tenant>) -> Result<Session> {
         tenant.check_active()?;
         let catalog = self.catalog(tenant)?;

@@ -248,7 +248,7 @@ mod tests {
             ("short", |file| fs::write(file, [1; 31]).unwrap()),
             ("long", |file| fs::write(file, [1; 33]).unwrap()),
             ("all zero", |file| fs::write(file, [0; 32]).unwrap()),
-            ("repeated", |file| drop(fs::copy(file, file.with_file_name("other.v1.key")).unwrap())),
+            ("repeated", |file| assert_eq!(fs::copy(file, file.with_file_name("other.v1.key")).unwrap(), 32)),
         ];
         for (name, harm) in damage {
             let folder = tempfile::tempdir().unwrap();
