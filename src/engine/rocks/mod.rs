@@ -4,6 +4,7 @@
 
 mod locks;
 mod logcheck;
+mod logfile;
 mod options;
 #[cfg(test)]
 mod tests;
@@ -65,7 +66,8 @@ impl RocksEngine {
     /// `Corrupt` if WAL, MANIFEST or CURRENT are damaged in a way that RocksDB would pass over in silence.
     #[expect(clippy::disallowed_types, reason = "the one owner of RocksDB")]
     pub(crate) fn open(path: &Path, boxes: u32, shared: &Shared) -> Result<Self> {
-        logcheck::check_before_open(path)?;
+        let logs = logcheck::check_before_open(path)?;
+        tracing::debug!(?logs, "checked the logs of a database");
         let options = options::database(shared)?;
         let descriptors = std::iter::once("default".to_owned())
             .chain((0..boxes).map(family_name))

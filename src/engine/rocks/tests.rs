@@ -14,7 +14,7 @@ impl crate::engine::Opaque for Raw {
 }
 
 /// Every option that this crate relies on, with the section of the OPTIONS file that it must stand in.
-const PROFILE: [(&str, &str); 41] = [
+const PROFILE: [(&str, &str); 44] = [
     ("DBOptions", "paranoid_checks=true"),
     ("DBOptions", "track_and_verify_wals_in_manifest=true"),
     ("DBOptions", "verify_manifest_content_on_close=true"),
@@ -28,6 +28,10 @@ const PROFILE: [(&str, &str); 41] = [
     ("DBOptions", "recycle_log_file_num=0"),
     ("DBOptions", "manual_wal_flush=false"),
     ("DBOptions", "unordered_write=false"),
+    // What the check of the logs presumes.
+    ("DBOptions", "wal_compression=kNoCompression"),
+    ("DBOptions", "reuse_manifest_on_open=false"),
+    ("DBOptions", "avoid_flush_during_recovery=false"),
     ("DBOptions", "two_write_queues=false"),
     ("DBOptions", "best_efforts_recovery=false"),
     ("DBOptions", "allow_mmap_reads=false"),
