@@ -105,7 +105,8 @@ impl Custody {
     ///
     /// # Errors
     /// [`NotFound`](crate::ErrorKind::NotFound) if there is no such tenant. After any other error the tenant is
-    /// closed, and the deletion goes on when this is called again or the store is next opened.
+    /// closed in this process, and the deletion goes on when this is called again or, if it had been written down, when
+    /// the store is next opened.
     pub fn delete_tenant(&self, name: &str) -> Result<()> {
         self.check()?;
         self.directory.delete(name)?;

@@ -81,7 +81,7 @@ fn hkdf<const N: usize>(key_material: &[u8], incarnation: Incarnation, info: &Co
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{array, hex, number, section, secret, text};
+    use crate::testing::{array, hex, number, secret, section, text};
     use serde_json::Value;
 
     fn incarnation(entry: &Value) -> Incarnation {
@@ -98,7 +98,9 @@ mod tests {
     fn every_derivation_is_the_references() {
         check("local_root", 4, |input, inc| {
             let key = secret(&input["root_key"]);
-            local_root(&key, text(&input["rid"]), text(&input["rver"]), inc, number(&input["epoch"])).expose_secret().to_vec()
+            local_root(&key, text(&input["rid"]), text(&input["rver"]), inc, number(&input["epoch"]))
+                .expose_secret()
+                .to_vec()
         });
         check("kek", 2, |input, inc| {
             let secrets: Vec<Key32> = input["secrets"].as_array().unwrap().iter().map(secret).collect();

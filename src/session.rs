@@ -10,8 +10,8 @@ use crate::name::TenantName;
 /// else. A cheap handle: `Clone`, `Send`, `Sync`, `'static`.
 ///
 /// It ends when its credential does and after one hour at the latest, on whichever of the wall clock and the
-/// monotonic clock gets there first, and at once when its tenant is suspended or deleted; so does everything made
-/// from it.
+/// monotonic clock gets there first, and at once and for good when its tenant is suspended or deleted; so does
+/// everything made from it.
 ///
 /// A session cannot be made by hand:
 /// ```compile_fail,E0423

@@ -121,6 +121,7 @@ impl Strongroom {
     }
 
     fn admit(&self, identity: access::VerifiedIdentity, tenant: &Arc<Tenant>) -> Result<Session> {
+        self.directory.sweep();
         tenant.check_active()?;
         let catalog = self.catalog(tenant)?;
         let (clock, entropy) = (self.clock.clone(), self.entropy.clone());

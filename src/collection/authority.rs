@@ -18,6 +18,8 @@ pub(crate) struct Authority {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     store_is_open: Arc<AtomicBool>,
+    /// The tenant's term when this was granted: nothing granted before a suspension goes on after it.
+    term: u64,
 }
 
 impl Authority {
@@ -30,7 +32,8 @@ impl Authority {
         store_is_open: Arc<AtomicBool>,
     ) -> Result<Self> {
         identity.check_speaks_for(catalog.tenant().speakers())?;
-        let authority = Self { identity, catalog, clock, entropy, store_is_open };
+        let term = catalog.tenant().term();
+        let authority = Self { identity, catalog, clock, entropy, store_is_open, term };
         authority.check_open()?;
         Ok(authority)
     }
@@ -62,6 +65,6 @@ impl Authority {
             return Err(Error::new(ErrorKind::Closed, "the store has been closed"));
         }
         self.identity.check_deadline(&*self.clock)?;
-        self.tenant().check_active()
+        self.tenant().check_term(self.term)
     }
 }

@@ -134,8 +134,9 @@ impl Catalog {
             Some(info) => info,
             None => self.read(name)?.ok_or_else(no_such_collection)?,
         };
-        let mut dropped = info.dropped.write().unwrap_or_else(PoisonError::into_inner);
+        // First the tenant, then the collection: the order in which every writer takes them.
         let _write = self.tenant.begin_write()?;
+        let mut dropped = info.dropped.write().unwrap_or_else(PoisonError::into_inner);
         let ring = self.tenant.ring()?;
         let mut batch = Batch::new(Durability::Synced);
         self.table().delete(&mut batch, &ring, &[ENTRY, name.as_bytes()])?;

@@ -84,6 +84,7 @@ impl<K: Key, V> Collection<K, V> {
     /// As [`get`](Self::get), if any of them fails.
     pub fn get_many(&self, keys: &[K::Ref<'_>]) -> Result<Vec<Option<V>>> {
         self.authority.check(Right::Read)?;
+        self.info.check_not_dropped()?;
         let tenant = self.authority.tenant();
         let ring = tenant.ring()?;
         let engine_keys = keys.iter().map(|key| self.engine_key(&ring, key)).collect::<Result<Vec<_>>>()?;

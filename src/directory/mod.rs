@@ -6,6 +6,7 @@ mod tenant;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
 
 use placement::Placement;
 pub use row::Speaker;
@@ -13,7 +14,7 @@ pub(crate) use row::{Row, Status, check_speakers};
 pub(crate) use tenant::Tenant;
 
 use crate::cells::{Cell, Cells};
-use crate::clock::Clock;
+use crate::clock::{Clock, Deadline};
 use crate::engine::{Batch, Durability};
 use crate::entropy::Entropy;
 use crate::error::{Error, ErrorKind, Result};
@@ -27,6 +28,9 @@ const TENANTS: Table = Table { keyspace: 0, collection: 1 };
 /// One row that says that the store has been made.
 const STORE: Table = Table { keyspace: 0, collection: 0 };
 
+/// How often keys past their hard expiry are dropped from memory.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
+
 /// The tenants of a store, where they live and who may speak for them.
 pub(crate) struct Directory {
     zero: Arc<Cell>,
@@ -38,6 +42,8 @@ pub(crate) struct Directory {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     known: RwLock<Known>,
+    /// When the rings of idle tenants are next looked through.
+    next_sweep: Mutex<Deadline>,
     /// Held by whoever changes the list of tenants.
     changes: Mutex<()>,
 }
@@ -72,6 +78,7 @@ impl Directory {
         let directory = Self {
             known: RwLock::default(),
             changes: Mutex::default(),
+            next_sweep: Mutex::new(Deadline::after(&*clock, SWEEP_EVERY)),
             zero,
             belief,
             cells,
@@ -98,6 +105,17 @@ impl Directory {
         let known = self.known();
         let names = known.by_speaker.get(speaker).map_or(&[][..], Vec::as_slice);
         names.iter().filter_map(|name| known.tenants.get(name).cloned()).collect()
+    }
+
+    /// Drops the keys of tenants that have been idle past their hard expiry, if it is time to look.
+    pub(crate) fn sweep(&self) {
+        let mut next = self.next_sweep.lock().unwrap_or_else(PoisonError::into_inner);
+        if !next.has_passed(&*self.clock) {
+            return;
+        }
+        *next = Deadline::after(&*self.clock, SWEEP_EVERY);
+        drop(next);
+        self.known().tenants.values().for_each(|tenant| tenant.keys().expire());
     }
 
     /// Every tenant, by name.

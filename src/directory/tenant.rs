@@ -1,6 +1,6 @@
 //! A tenant as its sessions hold it: its box and no other, its keys, and whether it is open.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 
 use super::row::{Row, Speaker, Status};
@@ -14,6 +14,8 @@ use crate::name::{Incarnation, TenantName};
 pub(crate) struct Tenant {
     row: Row,
     status: AtomicU8,
+    /// Counts the changes of status: a session belongs to one term and does not outlive it.
+    term: AtomicU64,
     /// Read-held by every write, so that a deletion waits for those under way and none comes after it.
     writes: RwLock<()>,
     cells: Arc<Cells>,
@@ -25,7 +27,16 @@ pub(crate) struct Tenant {
 impl Tenant {
     pub(super) fn new(row: Row, cells: Arc<Cells>, roots: Arc<dyn RootKeys>, keys: CachedRing) -> Self {
         let status = AtomicU8::new(row.status as u8);
-        Self { row, status, writes: RwLock::default(), cells, cell: OnceLock::new(), roots, keys }
+        Self {
+            row,
+            status,
+            term: AtomicU64::new(0),
+            writes: RwLock::default(),
+            cells,
+            cell: OnceLock::new(),
+            roots,
+            keys,
+        }
     }
 
     pub(crate) fn name(&self) -> &TenantName {
@@ -81,6 +92,20 @@ impl Tenant {
         Ok(guard)
     }
 
+    /// The term that sessions made now belong to.
+    pub(crate) fn term(&self) -> u64 {
+        self.term.load(Ordering::SeqCst)
+    }
+
+    /// Whether sessions of `term` go on: the tenant is active, and has been ever since.
+    pub(crate) fn check_term(&self, term: u64) -> Result<()> {
+        self.check_active()?;
+        if self.term() == term {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Closed, "the session ended when its tenant was suspended; sign in again"))
+    }
+
     pub(crate) fn check_active(&self) -> Result<()> {
         match self.status() {
             Status::Active => Ok(()),
@@ -92,6 +117,7 @@ impl Tenant {
     /// Waits for writes under way, then changes the status.
     pub(super) fn set_status(&self, status: Status) {
         let _writes = self.writes.write().unwrap_or_else(PoisonError::into_inner);
+        self.term.fetch_add(1, Ordering::SeqCst);
         self.status.store(status as u8, Ordering::SeqCst);
     }
 

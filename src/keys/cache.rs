@@ -66,6 +66,13 @@ impl CachedRing {
         *self.held.write().unwrap_or_else(PoisonError::into_inner) = Some(held);
     }
 
+    /// Drops a ring that is past its hard expiry, so that the keys of an idle tenant do not stay in memory.
+    pub(crate) fn expire(&self) {
+        if self.peek().is_some_and(|held| held.expiry.has_passed(&*self.clock)) {
+            self.clear();
+        }
+    }
+
     pub(crate) fn clear(&self) {
         *self.held.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
@@ -139,6 +146,19 @@ mod tests {
             }
         });
         assert_eq!(loads.load(Ordering::SeqCst), 1);
+    }
+
+    #[test]
+    fn an_idle_ring_is_dropped_after_its_hard_expiry() {
+        let clock = ManualClock::new(0);
+        let cached = CachedRing::new(clock.clone());
+        cached.put(ring());
+        clock.advance(Duration::from_secs(3599));
+        cached.expire();
+        assert!(cached.peek().is_some());
+        clock.advance(Duration::from_secs(1));
+        cached.expire();
+        assert!(cached.peek().is_none());
     }
 
     #[test]

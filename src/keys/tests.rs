@@ -16,7 +16,7 @@ use crate::error::{ErrorKind, Result};
 use crate::kms::{RootError, RootId, RootKeys, WrapContext, WrapSecret, Wrapped};
 use crate::name::Incarnation;
 use crate::secret::Key32;
-use crate::testing::{Scripted, array, hex, number, section, secret, text};
+use crate::testing::{Scripted, array, hex, number, secret, section, text};
 
 /// Root keys in memory that wrap as `LocalRoots` does, with nonces from a script, and remember what they were asked.
 struct Roots {
@@ -363,7 +363,8 @@ fn retired_generations_are_destroyed_and_unknown_ones_are_tampered() {
 fn the_largest_slot_fits() {
     let names: Vec<RootId> = ["a", "b", "c", "d"].iter().map(|first| id(&first.repeat(63))).collect();
     let mut policy = Policy::service_managed(names[0].clone());
-    policy.alternatives = (0..4).map(|skipped| (0..4).filter(|n| *n != skipped).map(|n| names[n].clone()).collect()).collect();
+    policy.alternatives =
+        (0..4).map(|skipped| (0..4).filter(|n| *n != skipped).map(|n| names[n].clone()).collect()).collect();
     policy.alternatives.sort();
     assert!(policy.is_well_formed());
     let wrapped = Wrapped { version: "v".repeat(128), bytes: vec![1; 1024] };

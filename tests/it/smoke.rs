@@ -96,6 +96,8 @@ fn the_main_job_on_disk_and_again_after_reopening() {
     custody.suspend_tenant("contoso").unwrap();
     assert_eq!(contoso.collections().unwrap_err().kind(), ErrorKind::Denied);
     custody.resume_tenant("contoso").unwrap();
+    assert_eq!(contoso.collections().unwrap_err().kind(), ErrorKind::Closed, "a suspension ends its sessions for good");
+    let contoso = room.session(&user("contoso"), "contoso").unwrap();
     assert_eq!(contoso.collections().unwrap().len(), 3);
     custody.delete_tenant("contoso").unwrap();
     assert_eq!(contoso.collections().unwrap_err().kind(), ErrorKind::Denied);
