@@ -1,38 +1,46 @@
 //! Multi-tenant storage in which every tenant is isolated and every record is encrypted.
 #![forbid(unsafe_code)]
 
+// Tests of the layers against each other
 #[cfg(test)]
 mod layers;
+
 // Front door
 mod strongroom;
+
 // Doors
 mod custody;
 mod session;
+
 // What sessions work with
 mod collection;
+
 // Guards
 mod access;
 pub mod identity;
+
 // What the store knows of its tenants
 mod directory;
+
 // Storage
-mod cells;
-mod engine;
+mod seal;
 mod keys;
 mod kms;
-mod seal;
+mod cells;
+mod engine;
+
 // Leaves
 mod aead;
-mod clock;
-mod context;
 mod derive;
-mod entropy;
-mod error;
 mod metadata;
-mod name;
-mod secret;
+mod context;
 #[cfg(test)]
 mod testing;
+mod secret;
+mod name;
+mod clock;
+mod entropy;
+mod error;
 
 pub use access::VerifiedIdentity;
 pub use clock::{Clock, ManualClock, SystemClock};
