@@ -21,7 +21,20 @@ const RIGHTS: [(&str, Right); 6] = [
     ("strongroom.auditor", Right::Auditor),
 ];
 
-/// Somebody whose credential has been verified, with what they may do and until when. Only [`verify`] makes one.
+/// Somebody whose credential has been verified, with what they may do and until when. Only verifying a credential makes one.
+///
+/// It cannot be made by hand:
+/// ```compile_fail,E0451
+/// fn forge(subject: String) -> strongroom::VerifiedIdentity {
+///     strongroom::VerifiedIdentity { subject }
+/// }
+/// ```
+/// and is only lent by the session that it opened:
+/// ```
+/// fn who(session: &strongroom::Session) -> &strongroom::VerifiedIdentity {
+///     session.identity()
+/// }
+/// ```
 #[derive(Debug)]
 pub struct VerifiedIdentity {
     speaker: Speaker,

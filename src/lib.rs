@@ -1,5 +1,83 @@
-//! Multi-tenant storage in which every tenant is isolated and every record is encrypted.
+//! Embeddable storage for many tenants who do not trust each other, or you.
+//!
+//! Every tenant of a service gets a box of its own in the store, and keys of its own, derived from a root key that the
+//! store does not hold. Every record is encrypted before it reaches the engine, bound to its tenant, collection and key.
+//! A read is answered only to an authenticated identity whose tenant matches, and a read across tenants fails three
+//! times over: at the session, at the box, and at the cipher.
+//!
+//! It takes its security model from how Microsoft 365 protects its tenants: all tenants are hostile to each other,
+//! breach is assumed, nobody has standing access, customers own their data.
+//!
+//! It is:
+//! - a library: it links into a service, and stores in RocksDB, or in memory for tests;
+//! - synchronous, as RocksDB is; handles are `Clone + Send + Sync + 'static`;
+//! - without unsafe code of its own.
+//!
+//! It is not:
+//! - a server, a query language, or a secondary index;
+//! - an identity provider: it verifies tokens that others issue ([`identity`]);
+//! - a defence against whoever controls the running process.
+//!
+//! ```
+//! use serde::{Deserialize, Serialize};
+//! use strongroom::{CollectionDef, LocalRoots, Strongroom, TenantSpec};
+//! # use strongroom::identity::{Claims, Rejection, Verifier};
+//!
+//! #[derive(Serialize, Deserialize)]
+//! struct Message {
+//!     text: String,
+//! }
+//!
+//! const MAIL: CollectionDef<(&str, u64), Message> = CollectionDef::cbor("mail");
+//!
+//! # struct Tokens;
+//! # impl Verifier for Tokens {
+//! #     fn verify(&self, credential: &str, now_secs: u64) -> Result<Claims, Rejection> {
+//! #         let roles = ["read", "write", "custodian"].map(|role| format!("strongroom.{role}")).to_vec();
+//! #         Ok(Claims { issuer: "https://id.example".into(), tenant: credential.into(), subject: "s".into(),
+//! #             expires_at_secs: now_secs + 60, roles, scopes: None })
+//! #     }
+//! # }
+//! # fn main() -> strongroom::Result<()> {
+//! # let folder = tempfile::tempdir().unwrap();
+//! # let (keys, verifier) = (folder.path().join("keys"), Tokens);
+//! # let (custodian_token, token, issuer, tid) = ("service", "contoso-tid", "https://id.example", "contoso-tid");
+//! let roots = LocalRoots::open_with_root(keys, "service")?;
+//! # #[cfg(any())]
+//! let room = Strongroom::builder("data", roots, verifier).service_speaker(issuer, "service").open()?;
+//! # let room = Strongroom::in_memory(roots, verifier).service_speaker(issuer, "service").open()?;
+//!
+//! // Once per customer: who may speak for it is part of what a tenant is.
+//! room.custody(custodian_token)?.create_tenant(TenantSpec::new("contoso", issuer, tid))?;
+//!
+//! // Once per request: `Denied`, unless the token speaks for contoso.
+//! let contoso = room.session(token, "contoso")?;
+//! let mail = contoso.collection(&MAIL)?;
+//! mail.put(&("inbox", 1), &Message { text: "hello".into() })?;
+//!
+//! let entry = mail.entry(&("inbox", 1))?.expect("just written");
+//! mail.put_if(&("inbox", 1), &Message { text: "edited".into() }, entry.version())?;
+//! contoso.batch().put(&MAIL, &("sent", 1), &Message { text: "reply".into() })?.commit()?;
+//!
+//! for row in mail.prefix(("inbox",))? {
+//!     let ((folder, number), message) = row?;
+//!     println!("{folder} {number}: {}", message.text);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The [`manual`] has the format, the keys, the threats and what shows, the defaults and why they are what they are, and
+//! what an operator should know.
+//!
+//! # Features
+//!
+//! - `rocksdb` (default): the engine on disk. Without it only the engine in memory is there.
+//! - `jwt` (default): [`identity::JwtVerifier`], which verifies signed tokens. Without it a service brings a
+//!   [`Verifier`](identity::Verifier) of its own.
 #![forbid(unsafe_code)]
+
+pub mod manual;
 
 // Tests of the layers against each other
 #[cfg(test)]
@@ -44,8 +122,11 @@ mod error;
 
 pub use access::VerifiedIdentity;
 pub use clock::{Clock, ManualClock, SystemClock};
-pub use collection::*;
-pub use custody::*;
+pub use collection::{
+    Collection, CollectionDef, CollectionSummary, Component, Entry, Expected, KEY_MAX_COMPONENTS, KEY_MAX_LEN, Key,
+    KeyMode, Prefix, Scan, VALUE_MAX_LEN, WriteBatch,
+};
+pub use custody::{Custody, TenantSpec, TenantState, TenantSummary};
 pub use directory::Speaker;
 pub use engine::Durability;
 pub use error::{Error, ErrorKind, Result};

@@ -14,8 +14,10 @@ use crate::name::TenantName;
 /// everything made from it.
 ///
 /// A session cannot be made by hand:
-/// ```compile_fail,E0423
-/// let session = strongroom::Session(todo!());
+/// ```compile_fail,E0451
+/// fn forge(other: strongroom::Session) -> strongroom::Session {
+///     strongroom::Session { ..other }
+/// }
 /// ```
 /// nor without a store that verifies a credential:
 /// ```no_run

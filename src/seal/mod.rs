@@ -1,4 +1,15 @@
-//! The only door to record bytes: what is written is an [`Envelope`], and what is read was opened here.
+//! The only door to record bytes: what is written is an `Envelope`, and what is read was opened here.
+//!
+//! From outside, an envelope can be neither named nor made:
+//! ```compile_fail,E0603
+//! let envelope = strongroom::seal::Envelope(vec![]);
+//! ```
+//! What can be named is the version that comes with an opened record:
+//! ```
+//! fn same_write(a: strongroom::Version, b: strongroom::Version) -> bool {
+//!     a == b
+//! }
+//! ```
 
 mod envelope;
 mod names;

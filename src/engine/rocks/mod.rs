@@ -55,6 +55,8 @@ pub(crate) struct RocksEngine {
     /// Set by the first I/O error or corruption: RocksDB would resume by itself, and its families could have
     /// diverged. Everything is refused until the cell is opened again.
     failed: AtomicBool,
+    /// The process that opened the database; RocksDB's threads do not survive a fork.
+    process: u32,
 }
 
 struct RocksView(OwnedSnapshot);
@@ -79,7 +81,12 @@ impl RocksEngine {
                 .collect::<Option<Vec<_>>>()
                 .ok_or_else(|| Error::corrupt("a box of the cell is missing from its database"))
         })?;
-        Ok(Self { database: Arc::new(database), locks: KeyLocks::new(), failed: AtomicBool::new(false) })
+        Ok(Self {
+            database: Arc::new(database),
+            locks: KeyLocks::new(),
+            failed: AtomicBool::new(false),
+            process: std::process::id(),
+        })
     }
 
     fn db(&self) -> &Db {
@@ -105,6 +112,14 @@ impl RocksEngine {
             return Err(Error::new(ErrorKind::Unavailable, "the cell has failed; open the store again"));
         }
         Ok(())
+    }
+
+    /// Asked before writes; reads, to which the call would cost a twentieth, change nothing.
+    fn check_process(&self) -> Result<()> {
+        if std::process::id() == self.process {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Closed, "a forked child cannot use the store; open it there"))
     }
 
     fn check_expectation(&self, expectation: &Expectation) -> Result<()> {
@@ -140,6 +155,7 @@ impl Engine for RocksEngine {
     #[expect(clippy::disallowed_types, reason = "the one owner of RocksDB")]
     fn apply(&self, batch: Batch) -> Result<()> {
         self.check_latch()?;
+        self.check_process()?;
         let Batch { ops, expectations, durability } = batch;
         let written = ops.iter().filter_map(|op| match op {
             Op::Put { keyspace, key, .. } | Op::Delete { keyspace, key } => Some((*keyspace, key.as_slice())),

@@ -1,0 +1,16 @@
+//! The manual: what lies behind the interface, and why it is so.
+
+#[doc = include_str!("format.md")]
+pub mod format {}
+
+#[doc = include_str!("keys.md")]
+pub mod keys {}
+
+#[doc = include_str!("threats.md")]
+pub mod threats {}
+
+#[doc = include_str!("defaults.md")]
+pub mod defaults {}
+
+#[doc = include_str!("operations.md")]
+pub mod operations {}
