@@ -111,6 +111,7 @@ mod engine;
 mod aead;
 mod derive;
 mod metadata;
+mod folder;
 mod context;
 #[cfg(test)]
 mod testing;

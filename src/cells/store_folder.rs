@@ -1,11 +1,12 @@
 //! The folder of a store: its lock, its format, and its cells' folders.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
+use crate::folder;
 
 /// What the file FORMAT holds, to the byte.
 const FORMAT: &str = "strongroom store, format 1\n";
@@ -25,7 +26,7 @@ impl StoreFolder {
     /// `Conflict` if it is open already; `Invalid` if the folder holds something else, or a store of another format.
     pub(super) fn open(root: &Path) -> Result<Self> {
         let failed = |error| Error::io("the folder of the store cannot be used", error);
-        make_folder(root).map_err(failed)?;
+        folder::make(root).map_err(failed)?;
         let root = root.canonicalize().map_err(failed)?;
         let format = root.join("FORMAT");
         if !format.exists() && !holds_only_a_lock(&root).map_err(failed)? {
@@ -69,22 +70,23 @@ impl StoreFolder {
         if unfinished.exists() {
             self.quarantine(&unfinished).map_err(failed)?;
         }
-        make_folder(&unfinished).map_err(failed)?;
+        folder::make(&unfinished).map_err(failed)?;
         make(&unfinished)?;
-        sync_folder(&unfinished).map_err(failed)?;
+        folder::sync(&unfinished).map_err(failed)?;
         fs::rename(&unfinished, path).map_err(failed)?;
-        sync_folder(parent).map_err(failed)
+        folder::sync(parent).map_err(failed)
     }
 
     fn make(&self, format: &Path) -> std::io::Result<()> {
-        make_folder(&self.root.join("cells"))?;
+        folder::make(&self.root.join("cells"))?;
         let unfinished = self.root.join(".FORMAT");
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
         file.write_all(FORMAT.as_bytes())?;
         file.sync_all()?;
         fs::rename(unfinished, format)?;
-        sync_folder(&self.root)?;
-        self.root.parent().map_or(Ok(()), sync_folder)
+        folder::sync(&self.root)?;
+        // Whoever made the folder may not have.
+        self.root.parent().map_or(Ok(()), folder::sync)
     }
 
     fn check_format(&self, format: &Path) -> Result<()> {
@@ -112,12 +114,12 @@ impl StoreFolder {
 
     fn quarantine(&self, stranger: &Path) -> std::io::Result<()> {
         let quarantine = self.root.join("quarantine");
-        make_folder(&quarantine)?;
+        folder::make(&quarantine)?;
         let place = (0..u32::MAX).map(|number| quarantine.join(format!("{number:04}"))).find(|place| !place.exists());
         let place = place.unwrap_or_else(|| quarantine.join("more"));
         tracing::warn!("a folder among the cells is not a finished cell; moved to quarantine");
         fs::rename(stranger, place)?;
-        sync_folder(&quarantine)
+        folder::sync(&quarantine)
     }
 }
 
@@ -145,12 +147,4 @@ fn lock(path: &Path) -> Result<File> {
         Err(TryLockError::WouldBlock) => Err(Error::conflict("the store is open already, here or in another process")),
         Err(TryLockError::Error(error)) => Err(failed(error)),
     }
-}
-
-fn make_folder(path: &Path) -> std::io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path)
-}
-
-fn sync_folder(path: &Path) -> std::io::Result<()> {
-    File::open(path)?.sync_all()
 }

@@ -71,7 +71,7 @@ impl Directory {
                 let ring = keys::load(&zero.rings, 0, &belief, &*roots)?;
                 (belief, ring)
             }
-            None => make_zero(&zero, &policy, &*roots, &*entropy, now_secs)?,
+            None => make_zero(&zero, &cells, &policy, &*roots, &*entropy, now_secs)?,
         };
         let ring = CachedRing::new(clock.clone());
         ring.put(opened);
@@ -290,15 +290,19 @@ impl Directory {
     }
 }
 
+/// Makes the store's own ring, in a store that holds nothing yet: what is in the slots then is nothing, or what a
+/// crash left of the first attempt.
 fn make_zero(
     zero: &Cell,
+    cells: &Cells,
     policy: &Policy,
     roots: &dyn RootKeys,
     entropy: &dyn Entropy,
     now_secs: u64,
 ) -> Result<(Belief, Ring)> {
-    if !zero.engine.view()?.page(0, &[], None, 1)?.rows.is_empty() {
-        return Err(Error::corrupt("the store's own ring is gone, and its records are not"));
+    let rows_left = !zero.engine.view()?.page(0, &[], None, 1)?.rows.is_empty();
+    if rows_left || !cells.numbers().is_empty() {
+        return Err(Error::corrupt("the store's own ring is gone or damaged, and its records are not"));
     }
     let incarnation = Incarnation::new(entropy.bytes()?);
     keys::create(&zero.rings, 0, incarnation, policy.clone(), roots, entropy, now_secs)

@@ -112,14 +112,11 @@ pub(crate) fn purge(rings: &RingFile, number: u32, belief: &Belief) -> Result<()
 }
 
 /// What tenant zero's ring says of itself, for its belief: the builder's configuration stands for the row that it has
-/// not. `None` if the ring file has never been used.
+/// not. `None` if neither slot says anything: never written, torn while the store was made, or damaged.
 pub(crate) fn peek_zero(rings: &RingFile, policy: &Policy) -> Result<Option<Belief>> {
     let slots = [rings.read(0, Side::A)?, rings.read(0, Side::B)?];
-    if slots.iter().all(|slot| slot.iter().all(|&byte| byte == 0)) {
-        return Ok(None);
-    }
     let parsed = slots.iter().filter_map(|slot| Parsed::parse(slot)).max_by_key(|parsed| parsed.sequence);
-    let parsed = parsed.ok_or_else(|| Error::corrupt("both slots of the store's own ring are damaged"))?;
+    let Some(parsed) = parsed else { return Ok(None) };
     if parsed.policy != *policy {
         return Err(Error::invalid("the store was made under another service root, or other expiries"));
     }

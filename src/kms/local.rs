@@ -1,9 +1,9 @@
 //! Root keys in local files: for development, for single machines, and for machines whose disk is guarded otherwise.
 
 use std::collections::BTreeMap;
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -16,6 +16,7 @@ use crate::context::Context;
 use crate::derive;
 use crate::entropy::{Entropy, OsEntropy};
 use crate::error::{Error, Result};
+use crate::folder;
 use crate::secret::Key32;
 
 /// Root keys in a folder of files, each 32 random bytes, named `<root id>.v<number>.key`. The highest number of a
@@ -38,11 +39,7 @@ impl LocalRoots {
     /// [`Unavailable`](crate::ErrorKind::Unavailable) if the disk fails.
     pub fn open(folder: impl Into<PathBuf>) -> Result<Self> {
         let folder = folder.into();
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&folder)
-            .map_err(|error| Error::io("the folder of root keys cannot be made", error))?;
+        folder::make(&folder).map_err(|error| Error::io("the folder of root keys cannot be made", error))?;
         let folder = folder.canonicalize().map_err(|error| Error::io("the folder of root keys is not there", error))?;
         let metadata = folder.metadata().map_err(|error| Error::io("the folder of root keys is not there", error))?;
         check_owner_only(metadata.permissions().mode(), "the folder of root keys")?;
@@ -75,7 +72,12 @@ impl LocalRoots {
         let number = versions.last_key_value().map_or(1, |(last, _)| last + 1);
         let path = self.folder.join(format!("{}.{}.key", root.as_str(), label(number)));
         write_key_file(&path, &key).map_err(|error| Error::io("a root-key file cannot be written", error))?;
-        sync_folder(&self.folder)?;
+        // The folder's own entry too: whoever made the folder may not have synced it.
+        [Some(self.folder.as_path()), self.folder.parent()]
+            .into_iter()
+            .flatten()
+            .try_for_each(folder::sync)
+            .map_err(|error| Error::io("the folder of root keys cannot be synced", error))?;
         versions.insert(number, Arc::new(key));
         Ok(label(number))
     }
@@ -126,6 +128,9 @@ impl std::fmt::Debug for LocalRoots {
     }
 }
 
+/// What the extension of a key file that is being made begins with; the number of its maker's process follows.
+const UNFINISHED: &str = "making-";
+
 fn wrapping_key(key: &Key32, root: &RootId, version: &str, context: &WrapContext) -> XaesKey {
     XaesKey::new(&derive::local_root(key, root.as_str(), version, context.incarnation(), context.epoch()))
 }
@@ -153,6 +158,9 @@ fn read_all(folder: &Path) -> Result<BTreeMap<RootId, BTreeMap<u32, Arc<Key32>>>
     let mut roots: BTreeMap<RootId, BTreeMap<u32, Arc<Key32>>> = BTreeMap::new();
     for entry in folder.read_dir().map_err(listing)? {
         let path = entry.map_err(listing)?.path();
+        if remove_unfinished(&path).map_err(listing)? {
+            continue;
+        }
         let Some((root, number)) = parse_file_name(&path) else { continue };
         let key = read_key_file(&path)?;
         let seen = roots.values().flat_map(BTreeMap::values).any(|other| bool::from(other.ct_eq(&key)));
@@ -193,16 +201,29 @@ fn check_owner_only(mode: u32, what: &str) -> Result<()> {
     Err(Error::invalid(format!("{what} is open to others than its owner (mode {:03o}); chmod go= it", mode & 0o777)))
 }
 
+/// Under another name first, so that no crash leaves half a key that no later opening accepts.
 fn write_key_file(path: &Path, key: &Key32) -> std::io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    let unfinished = path.with_extension(format!("{UNFINISHED}{}", std::process::id()));
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
     file.write_all(Zeroizing::new(*key.expose_secret()).as_slice())?;
-    file.sync_all()
+    file.sync_all()?;
+    // A link and not a renaming: it fails if another process has made this version meanwhile.
+    let linked = fs::hard_link(&unfinished, path);
+    fs::remove_file(&unfinished)?;
+    linked
 }
 
-fn sync_folder(folder: &Path) -> Result<()> {
-    File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(|error| Error::io("the folder of root keys cannot be synced", error))
+/// Removes what a crash left of a key that was being made. If another process is making one just now, that one fails
+/// and nothing else.
+fn remove_unfinished(path: &Path) -> std::io::Result<bool> {
+    let extension = path.extension().and_then(|extension| extension.to_str());
+    if !extension.is_some_and(|extension| extension.starts_with(UNFINISHED)) {
+        return Ok(false);
+    }
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(true),
+    }
 }
 
 #[cfg(test)]
