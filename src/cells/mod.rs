@@ -21,6 +21,8 @@ use store_folder::StoreFolder;
 use crate::engine::rocks::{RocksEngine, Shared};
 use crate::engine::{Engine, MemoryEngine};
 use crate::error::{Error, Result};
+#[cfg(feature = "rocksdb")]
+use crate::folder;
 
 /// One database with its ring file: a breach boundary and a unit of opening, backup and placement.
 pub(crate) struct Cell {
@@ -169,7 +171,9 @@ impl Cell {
     #[cfg(feature = "rocksdb")]
     fn make(path: &Path, boxes: u32, shared: &Shared) -> Result<()> {
         RingFile::create(&path.join(RINGS), boxes)?;
-        RocksEngine::open(&path.join(DATABASE), boxes, shared)?.sync()
+        // Made here, because RocksDB would let everybody read it.
+        folder::make(&path.join(DATABASE)).map_err(|error| Error::io("a cell cannot be made", error))?;
+        RocksEngine::make(&path.join(DATABASE), boxes, shared)?.sync()
     }
 }
 

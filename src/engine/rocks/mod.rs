@@ -62,19 +62,39 @@ pub(crate) struct RocksEngine {
 struct RocksView(OwnedSnapshot);
 
 impl RocksEngine {
-    /// Opens the database in `path`, or makes it with `boxes` families, after checking its logs.
+    /// Makes a database with `boxes` families in `path`.
+    pub(crate) fn make(path: &Path, boxes: u32, shared: &Shared) -> Result<Self> {
+        let mut options = options::database(shared)?;
+        options.create_if_missing(true);
+        options.create_missing_column_families(true);
+        Self::begin(path, boxes, &options)
+    }
+
+    /// Opens the database in `path`, after checking its logs.
     ///
     /// # Errors
-    /// `Corrupt` if WAL, MANIFEST or CURRENT are damaged in a way that RocksDB would pass over in silence.
-    #[expect(clippy::disallowed_types, reason = "the one owner of RocksDB")]
+    /// `Corrupt` if it is not there or has not these boxes (RocksDB would make a new and empty one), or if WAL,
+    /// MANIFEST or CURRENT are damaged in a way that RocksDB would pass over in silence.
     pub(crate) fn open(path: &Path, boxes: u32, shared: &Shared) -> Result<Self> {
+        if !path.join("CURRENT").is_file() {
+            return Err(Error::corrupt("the database of a cell is missing"));
+        }
         let logs = logcheck::check_before_open(path)?;
         tracing::debug!(?logs, "checked the logs of a database");
-        let options = options::database(shared)?;
+        Self::begin(path, boxes, &options::database(shared)?)
+    }
+
+    #[expect(clippy::disallowed_types, reason = "the one owner of RocksDB")]
+    fn begin(path: &Path, boxes: u32, options: &rocksdb::Options) -> Result<Self> {
         let descriptors = std::iter::once("default".to_owned())
             .chain((0..boxes).map(family_name))
             .map(|name| ColumnFamilyDescriptor::new(name, options.clone()));
-        let db = Db::open_cf_descriptors(&options, path, descriptors).map_err(foreign)?;
+        let db = Db::open_cf_descriptors(options, path, descriptors).map_err(|error| match error.kind() {
+            rocksdb::ErrorKind::InvalidArgument => {
+                Error::corrupt("the database of a cell has not the boxes that its ring file has").with_source(error)
+            }
+            _ => foreign(error),
+        })?;
         let database = Database::try_new(db, |db| {
             (0..boxes)
                 .map(|number| db.cf_handle(&family_name(number)))

@@ -36,8 +36,9 @@ const PROFILE: &str = "\
 #[expect(clippy::disallowed_types, reason = "the one owner of RocksDB's settings")]
 pub(super) fn database(shared: &Shared) -> Result<Options> {
     let mut options = Options::default().get_options_from_string(PROFILE).map_err(super::foreign)?;
-    options.create_if_missing(true);
-    options.create_missing_column_families(true);
+    // A database that is missing is damage; only `RocksEngine::make` makes one.
+    options.create_if_missing(false);
+    options.create_missing_column_families(false);
     integrity(&mut options);
     quiet(&mut options);
     sizes(&mut options);

@@ -98,7 +98,7 @@ fn missing(sections: &[(String, Vec<String>)], profile: &[(&str, &str)]) -> Vec<
 #[test]
 fn every_option_of_the_profile_is_in_force_for_every_family() {
     let folder = tempfile::tempdir().unwrap();
-    drop(RocksEngine::open(folder.path(), 2, &Shared::new(1 << 20)).unwrap());
+    drop(RocksEngine::make(folder.path(), 2, &Shared::new(1 << 20)).unwrap());
     let sections = sections(folder.path());
     for family in ["default", "box-0000", "box-0001"] {
         assert!(sections.iter().any(|(name, _)| *name == format!("CFOptions \"{family}\"")), "{family}");
@@ -125,7 +125,7 @@ fn no_table_file_names_the_machine() {
     let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap().trim().to_owned();
     assert!(!host.is_empty());
     let (ours, plain) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let engine = RocksEngine::open(ours.path(), 1, &Shared::new(1 << 20)).unwrap();
+    let engine = RocksEngine::make(ours.path(), 1, &Shared::new(1 << 20)).unwrap();
     let mut batch = Batch::new(Durability::Synced);
     batch.put(0, b"key".to_vec(), Raw(vec![7; 100]));
     engine.apply(batch).unwrap();
@@ -141,7 +141,7 @@ fn no_table_file_names_the_machine() {
 #[test]
 fn wiping_leaves_no_byte_of_the_rows_in_any_file() {
     let folder = tempfile::tempdir().unwrap();
-    let engine = RocksEngine::open(folder.path(), 2, &Shared::new(1 << 20)).unwrap();
+    let engine = RocksEngine::make(folder.path(), 2, &Shared::new(1 << 20)).unwrap();
     let marker = b"a-marker-in-a-sealed-value";
     let holds_marker = || {
         let files = fs::read_dir(folder.path()).unwrap().map(|entry| fs::read(entry.unwrap().path()).unwrap());
