@@ -2,10 +2,14 @@
 
 mod chance;
 mod children;
-mod folders;
-mod support;
-
 mod crash;
 mod durability;
+mod folders;
+mod golden;
+mod plain_tools;
+mod plaintext;
 mod smoke;
+mod support;
+mod tamper;
 mod tidy;
+mod witness;
