@@ -1,0 +1,205 @@
+//! One cell of the API matrix: a store, a credential, what befalls it, and the call.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use strongroom::{
+    Collection, CollectionDef, Durability, Expected, ManualClock, Result, Session, Strongroom, TenantSpec, Version,
+    WriteBatch,
+};
+
+use crate::dated;
+use crate::support::ISSUER;
+
+type Notes = Collection<u64, Vec<u8>>;
+
+const NOTES: CollectionDef<u64, Vec<u8>> = CollectionDef::bytes("notes").ordered();
+const OTHER_ISSUER: &str = "https://other.example";
+const KEY: u64 = 1;
+
+/// A store with the tenant `contoso`, which has one record, and two neighbours: `fabrikam`, and `twin`, for which
+/// another issuer speaks with the same tenant claim as contoso's.
+pub struct World {
+    room: Strongroom,
+    clock: Arc<ManualClock>,
+    version: Version,
+}
+
+impl World {
+    pub fn new(folder: &Path) -> Self {
+        let clock = dated::clock();
+        let room = dated::in_memory(folder, &clock).open().unwrap();
+        let custody = room.custody(&dated::custodian()).unwrap();
+        custody.create_tenant(TenantSpec::new("contoso", ISSUER, "contoso")).unwrap();
+        custody.create_tenant(TenantSpec::new("fabrikam", ISSUER, "fabrikam")).unwrap();
+        custody.create_tenant(TenantSpec::new("twin", OTHER_ISSUER, "contoso")).unwrap();
+        let notes = room.session(&dated::user("contoso"), "contoso").unwrap().collection(&NOTES).unwrap();
+        let version = notes.put(&KEY, &b"kept".to_vec()).unwrap();
+        Self { room, clock, version }
+    }
+
+    /// Calls `method` as the bearer of the credential of `column`, after what befalls in that column.
+    pub fn attempt(&self, method: &str, column: &str) -> Result<()> {
+        let (owner, method) = method.split_once("::").unwrap();
+        match owner {
+            "Strongroom" => self.at_the_door(method, column),
+            "Custody" => self.in_custody(method, column),
+            "Session" => self.in_session(method, column),
+            "Collection" => self.in_collection(method, column),
+            "Scan" => self.in_scan(method, column),
+            "WriteBatch" => self.in_batch(method, column),
+            _ => panic!("no such type: {owner}"),
+        }
+    }
+
+    /// Whether contoso has its record, as it was, and nothing else.
+    pub fn is_unchanged(&self) -> bool {
+        let session = self.room.session(&dated::user("contoso"), "contoso").unwrap();
+        let names: Vec<_> = session.collections().unwrap().into_iter().map(|summary| summary.name).collect();
+        let notes = session.collection(&NOTES).unwrap();
+        let entry = notes.entry(&KEY).unwrap().unwrap();
+        let tenants = self.room.custody(&dated::custodian()).unwrap().tenants().unwrap().len();
+        names == ["notes"] && notes.count().unwrap() == 1 && entry.version() == self.version && tenants == 3
+    }
+
+    fn at_the_door(&self, method: &str, column: &str) -> Result<()> {
+        self.befall(column);
+        match method {
+            "session" => self.room.session(&principal(column), "contoso").map(drop),
+            "home_session" => {
+                let session = self.room.home_session(&principal(column))?;
+                let home = match column {
+                    "other" => "fabrikam",
+                    "issuer" => "twin",
+                    _ => "contoso",
+                };
+                assert_eq!(session.tenant().as_str(), home);
+                Ok(())
+            }
+            "custody" => self.room.custody(&custodian(column)).map(drop),
+            _ => panic!("no call for Strongroom::{method}"),
+        }
+    }
+
+    fn in_custody(&self, method: &str, column: &str) -> Result<()> {
+        let custody = self.room.custody(&custodian(column))?;
+        self.befall(column);
+        match method {
+            "create_tenant" => custody.create_tenant(TenantSpec::new("newcomer", ISSUER, "newcomer")).map(drop),
+            "suspend_tenant" => custody.suspend_tenant("contoso"),
+            "resume_tenant" => custody.resume_tenant("contoso"),
+            "delete_tenant" => custody.delete_tenant("contoso"),
+            "tenants" => custody.tenants().map(drop),
+            _ => panic!("no call for Custody::{method}"),
+        }
+    }
+
+    fn in_session(&self, method: &str, column: &str) -> Result<()> {
+        let session = self.room.session(&principal(column), "contoso")?;
+        self.befall(column);
+        match method {
+            "tenant" => assert_eq!(session.tenant().as_str(), "contoso"),
+            "identity" => assert_eq!(session.identity().speaker().tenant, "contoso"),
+            "collection" => drop(session.collection(&NOTES)?),
+            "collections" => assert_eq!(session.collections()?.len(), 1),
+            "drop_collection" => session.drop_collection("notes")?,
+            "batch" => drop(session.batch()),
+            _ => panic!("no call for Session::{method}"),
+        }
+        Ok(())
+    }
+
+    fn in_collection(&self, method: &str, column: &str) -> Result<()> {
+        let notes = self.notes(column)?;
+        self.befall(column);
+        let (key, value) = (KEY, b"new".to_vec());
+        match method {
+            "get" => assert_eq!(notes.get(&key)?, Some(b"kept".to_vec())),
+            "entry" => assert_eq!(notes.entry(&key)?.unwrap().version(), self.version),
+            "contains" => assert!(notes.contains(&key)?),
+            "get_many" => assert_eq!(notes.get_many(&[key, 2])?, [Some(b"kept".to_vec()), None]),
+            "iter" => assert_eq!(notes.iter()?.count(), 1),
+            "prefix" => assert_eq!(notes.prefix(())?.count(), 1),
+            "range" => assert_eq!(notes.range(..)?.count(), 1),
+            "count" => assert_eq!(notes.count()?, 1),
+            "put" => drop(notes.put(&key, &value)?),
+            "put_if" => drop(notes.put_if(&key, &value, self.version)?),
+            "delete" => notes.delete(&key)?,
+            "delete_if" => notes.delete_if(&key, self.version)?,
+            _ => panic!("no call for Collection::{method}"),
+        }
+        Ok(())
+    }
+
+    fn in_scan(&self, method: &str, column: &str) -> Result<()> {
+        assert_eq!(method, "next");
+        let mut scan = self.notes(column)?.iter()?;
+        self.befall(column);
+        scan.next().unwrap().map(|row| assert_eq!(row, (KEY, b"kept".to_vec())))
+    }
+
+    fn in_batch(&self, method: &str, column: &str) -> Result<()> {
+        let session = self.room.session(&principal(column), "contoso")?;
+        let batch = if method == "commit" { filled(&session) } else { session.batch() };
+        self.befall(column);
+        let (key, value) = (KEY, b"new".to_vec());
+        match method {
+            "put" => batch.put(&NOTES, &key, &value).map(drop),
+            "put_if" => batch.put_if(&NOTES, &key, &value, Expected::Absent).map(drop),
+            "delete" => batch.delete(&NOTES, &key).map(drop),
+            "delete_if" => batch.delete_if(&NOTES, &key, self.version).map(drop),
+            "durability" => {
+                drop(batch.durability(Durability::Buffered));
+                Ok(())
+            }
+            "commit" => batch.commit(),
+            _ => panic!("no call for WriteBatch::{method}"),
+        }
+    }
+
+    fn notes(&self, column: &str) -> Result<Notes> {
+        self.room.session(&principal(column), "contoso")?.collection(&NOTES)
+    }
+
+    /// What happens between the door and the call.
+    fn befall(&self, column: &str) {
+        let custody = || self.room.custody(&dated::custodian()).unwrap();
+        match column {
+            "expired" => dated::expire(&self.clock),
+            "suspended" => custody().suspend_tenant("contoso").unwrap(),
+            "deleted" => custody().delete_tenant("contoso").unwrap(),
+            "closed" => self.room.clone().close(),
+            _ => {}
+        }
+    }
+}
+
+/// A batch with one change, or an empty one where the credential may not even put a change in.
+fn filled(session: &Session) -> WriteBatch {
+    let filled = session.batch().put(&NOTES, &2, &b"batched".to_vec());
+    filled.unwrap_or_else(|_| session.batch())
+}
+
+fn principal(column: &str) -> String {
+    match column {
+        "read" => dated::credential(ISSUER, "contoso", "read"),
+        "write" => dated::credential(ISSUER, "contoso", "write"),
+        "other" => dated::credential(ISSUER, "fabrikam", "read,write"),
+        "issuer" => dated::credential(OTHER_ISSUER, "contoso", "read,write"),
+        "none" => dated::credential(ISSUER, "contoso", ""),
+        "malformed" => "contoso".to_owned(),
+        _ => dated::user("contoso"),
+    }
+}
+
+fn custodian(column: &str) -> String {
+    match column {
+        "read" => dated::credential(ISSUER, "service", "read"),
+        "write" => dated::credential(ISSUER, "service", "write"),
+        "other" => dated::credential(ISSUER, "contoso", "custodian"),
+        "issuer" => dated::credential(OTHER_ISSUER, "service", "custodian"),
+        "none" => dated::credential(ISSUER, "service", ""),
+        "malformed" => "service".to_owned(),
+        _ => dated::custodian(),
+    }
+}
