@@ -51,7 +51,8 @@ impl Session {
     ///
     /// # Errors
     /// [`NotFound`](crate::ErrorKind::NotFound) if it is not there and the identity may only read;
-    /// [`Invalid`](crate::ErrorKind::Invalid) if it exists with another key shape, separator, mode or codec.
+    /// [`Invalid`](crate::ErrorKind::Invalid) for a bad name, and if it exists with another key shape, separator, mode
+    /// or codec.
     pub fn collection<K: Key, V>(&self, definition: &CollectionDef<K, V>) -> Result<Collection<K, V>> {
         Collection::open(&self.authority, definition)
     }
@@ -68,7 +69,8 @@ impl Session {
     /// Removes a collection and all its records, atomically and durably. Handles of it find nothing from then on.
     ///
     /// # Errors
-    /// [`NotFound`](crate::ErrorKind::NotFound) if there is none of this name.
+    /// [`NotFound`](crate::ErrorKind::NotFound) if there is none of this name;
+    /// [`Invalid`](crate::ErrorKind::Invalid) for a bad name.
     pub fn drop_collection(&self, name: &str) -> Result<()> {
         self.authority.check(Right::Write)?;
         self.authority.catalog().drop_collection(name)

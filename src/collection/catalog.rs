@@ -79,6 +79,7 @@ impl Catalog {
 
     /// The collection of this name, if it is there, and if it has this shape.
     pub(super) fn find(&self, name: &str, shape: &Shape) -> Result<Option<Arc<Info>>> {
+        check_name(name)?;
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
         let info = match known {
             Some(info) => Some(info),
@@ -94,7 +95,6 @@ impl Catalog {
 
     /// The collection of this name, made if it is not there.
     pub(super) fn find_or_create(&self, name: &str, shape: &Shape, entropy: &dyn Entropy) -> Result<Arc<Info>> {
-        check_name(name)?;
         if let Some(info) = self.find(name, shape)? {
             return Ok(info);
         }
@@ -128,6 +128,7 @@ impl Catalog {
 
     /// Removes a collection and all its records, atomically. Its id is never used again.
     pub(crate) fn drop_collection(&self, name: &str) -> Result<()> {
+        check_name(name)?;
         let _changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
         let info = match known {
