@@ -135,7 +135,7 @@ impl Catalog {
             Some(info) => info,
             None => self.read(name)?.ok_or_else(no_such_collection)?,
         };
-        // First the tenant, then the collection: the order in which every writer takes them.
+        // The tenant before the collection, as writers do: the other way round they and a suspension could wait in a circle.
         let _write = self.tenant.begin_write()?;
         let mut dropped = info.dropped.write().unwrap_or_else(PoisonError::into_inner);
         let ring = self.tenant.ring()?;
