@@ -1,7 +1,7 @@
 //! The catalog of a tenant: its collections, sealed in its own box.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use serde::{Deserialize, Serialize};
 
@@ -80,27 +80,22 @@ impl Catalog {
     /// The collection of this name, if it is there, and if it has this shape.
     pub(super) fn find(&self, name: &str, shape: &Shape) -> Result<Option<Arc<Info>>> {
         check_name(name)?;
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
-        let info = match known {
+        let found = match self.recall(name) {
             Some(info) => Some(info),
-            None => self.read(name)?,
+            None => self.look_up(&self.begin_change(), name)?,
         };
-        match &info {
-            Some(info) if info.shape != *shape => Err(Error::invalid(
-                "the collection exists with another key shape, separator, mode or codec than in this definition",
-            )),
-            _ => Ok(info),
-        }
+        found.map(|info| info.of_shape(shape)).transpose()
     }
 
     /// The collection of this name, made if it is not there.
     pub(super) fn find_or_create(&self, name: &str, shape: &Shape, entropy: &dyn Entropy) -> Result<Arc<Info>> {
-        if let Some(info) = self.find(name, shape)? {
-            return Ok(info);
+        check_name(name)?;
+        if let Some(info) = self.recall(name) {
+            return info.of_shape(shape);
         }
-        let _changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(info) = self.find(name, shape)? {
-            return Ok(info);
+        let changes = self.begin_change();
+        if let Some(info) = self.look_up(&changes, name)? {
+            return info.of_shape(shape);
         }
         let _write = self.tenant.begin_write()?;
         let ring = self.tenant.ring()?;
@@ -129,12 +124,8 @@ impl Catalog {
     /// Removes a collection and all its records, atomically. Its id is never used again.
     pub(crate) fn drop_collection(&self, name: &str) -> Result<()> {
         check_name(name)?;
-        let _changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
-        let info = match known {
-            Some(info) => info,
-            None => self.read(name)?.ok_or_else(no_such_collection)?,
-        };
+        let changes = self.begin_change();
+        let info = self.look_up(&changes, name)?.ok_or_else(no_such_collection)?;
         // The tenant before the collection, as writers do: the other way round they and a suspension could wait in a circle.
         let _write = self.tenant.begin_write()?;
         let mut dropped = info.dropped.write().unwrap_or_else(PoisonError::into_inner);
@@ -157,7 +148,20 @@ impl Catalog {
         self.table().get(self.tenant.engine()?, ring, &[COUNTER])
     }
 
-    fn read(&self, name: &str) -> Result<Option<Arc<Info>>> {
+    fn begin_change(&self) -> MutexGuard<'_, ()> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn recall(&self, name: &str) -> Option<Arc<Info>> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    /// What is known or stored, while nobody changes the catalog: an entry read before a drop and remembered after it
+    /// would bring the dropped collection back.
+    fn look_up(&self, _changes: &MutexGuard<'_, ()>, name: &str) -> Result<Option<Arc<Info>>> {
+        if let Some(info) = self.recall(name) {
+            return Ok(Some(info));
+        }
         let entry: Option<Entry> =
             self.table().get(self.tenant.engine()?, &*self.tenant.ring()?, &[ENTRY, name.as_bytes()])?;
         Ok(entry.map(|entry| self.remember(entry)))
@@ -170,6 +174,16 @@ impl Catalog {
 }
 
 impl Info {
+    /// This collection, if its definition says what the catalog pinned.
+    fn of_shape(self: Arc<Self>, shape: &Shape) -> Result<Arc<Self>> {
+        if self.shape == *shape {
+            return Ok(self);
+        }
+        Err(Error::invalid(
+            "the collection exists with another key shape, separator, mode or codec than in this definition",
+        ))
+    }
+
     /// Leave to write to this collection, while the guard lives.
     pub(super) fn begin_write(&self) -> Result<RwLockReadGuard<'_, bool>> {
         let dropped = self.dropped.read().unwrap_or_else(PoisonError::into_inner);
