@@ -89,9 +89,12 @@ impl<K: Key, V> Scan<K, V> {
     }
 
     fn next_row(&mut self) -> Result<Option<Row>> {
+        if self.rows.is_empty() && !self.more {
+            return Ok(None);
+        }
         self.collection.authority.check(Right::Read)?;
         self.collection.info.check_not_dropped()?;
-        if self.rows.is_empty() && self.more {
+        if self.rows.is_empty() {
             let keyspace = self.collection.authority.tenant().keyspace();
             let page = self.view.page(keyspace, &self.from, self.to.as_deref(), PAGE_BYTES)?;
             if let Some((last, _)) = page.rows.last() {
