@@ -21,5 +21,6 @@ mod shelves;
 mod smoke;
 mod support;
 mod tamper;
+mod threads;
 mod tidy;
 mod witness;
