@@ -100,9 +100,8 @@ impl VerifiedIdentity {
         if issuer.is_empty() || tenant.is_empty() || subject.is_empty() {
             return Err(refuse(Rejection::TenantMissing));
         }
-        let now_secs = clock.wall_ms() / 1000;
-        let left_secs = expires_at_secs.checked_sub(now_secs).filter(|&left| left > 0);
-        let left = Duration::from_secs(left_secs.ok_or_else(|| refuse(Rejection::Expired))?);
+        let left_ms = expires_at_secs.saturating_mul(1000).checked_sub(clock.wall_ms()).filter(|&left| left > 0);
+        let left = Duration::from_millis(left_ms.ok_or_else(|| refuse(Rejection::Expired))?);
         let deadline = Deadline::after(clock, left.min(SESSION_MAX));
         let rights = rights_of(&roles, scopes.as_deref());
         Ok(Self { speaker: Speaker::new(issuer, tenant), subject, rights, deadline })
