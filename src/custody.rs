@@ -139,7 +139,7 @@ impl TenantSpec {
         Self { name: name.into(), speakers: vec![Speaker::new(issuer, tenant_claim)] }
     }
 
-    /// One more pair of issuer and tenant claim that speaks for this tenant; at most 16.
+    /// One more pair of issuer and tenant claim that speaks for this tenant; at most 16, each once.
     pub fn speaker(mut self, issuer: impl Into<String>, tenant_claim: impl Into<String>) -> Self {
         self.speakers.push(Speaker::new(issuer, tenant_claim));
         self

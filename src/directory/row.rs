@@ -132,5 +132,9 @@ pub(crate) fn check_speakers(speakers: &[Speaker]) -> Result<()> {
     if !(1..=SPEAKERS_MAX).contains(&speakers.len()) {
         return Err(Error::invalid("a tenant has 1 to 16 pairs of issuer and tenant claim"));
     }
+    let named_before = |(place, speaker): (usize, &Speaker)| speakers[..place].contains(speaker);
+    if speakers.iter().enumerate().any(named_before) {
+        return Err(Error::invalid("a pair of issuer and tenant claim is named twice"));
+    }
     speakers.iter().try_for_each(Speaker::check)
 }
