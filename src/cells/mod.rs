@@ -11,7 +11,7 @@ mod ring_file;
 mod store_folder;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 pub(crate) use ring_file::{BOXES_MAX, RingFile, SLOT_LEN, Side};
@@ -179,7 +179,20 @@ impl Cell {
 
 /// The path of a store, for [`StoreFolder`] to check roots against.
 pub(crate) fn overlaps(store: &Path, roots: &Path) -> bool {
-    let resolve = |path: &Path| -> PathBuf { path.canonicalize().unwrap_or_else(|_| path.to_path_buf()) };
     let (store, roots) = (resolve(store), resolve(roots));
     roots.starts_with(&store) || store.starts_with(&roots)
+}
+
+/// Where a path leads, links followed, though its end may not be there yet.
+fn resolve(path: &Path) -> PathBuf {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+    absolute.components().fold(PathBuf::new(), |mut resolved, part| {
+        match part {
+            Component::ParentDir => {
+                resolved.pop();
+            }
+            part => resolved.push(part),
+        }
+        resolved.canonicalize().unwrap_or(resolved)
+    })
 }
