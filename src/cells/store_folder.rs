@@ -29,7 +29,7 @@ impl StoreFolder {
         folder::make(root).map_err(failed)?;
         let root = root.canonicalize().map_err(failed)?;
         let format = root.join("FORMAT");
-        if !format.exists() && !holds_only_a_lock(&root).map_err(failed)? {
+        if !format.exists() && !holds_only_beginnings(&root).map_err(failed)? {
             return Err(Error::invalid("the folder holds something that is not a strongroom store"));
         }
         let lock = lock(&root.join("LOCK"))?;
@@ -129,10 +129,17 @@ fn parse_cell_name(name: &std::ffi::OsStr) -> Option<u32> {
     (format!("{number:04}") == text).then_some(number)
 }
 
-fn holds_only_a_lock(root: &Path) -> std::io::Result<bool> {
+/// Whether a folder without a format has nothing but what is there while a store is being made.
+fn holds_only_beginnings(root: &Path) -> std::io::Result<bool> {
     for entry in fs::read_dir(root)? {
-        let name = entry?.file_name();
-        if !["LOCK", ".FORMAT", "cells"].iter().any(|ours| name == *ours) {
+        let entry = entry?;
+        let name = entry.file_name();
+        let ours = match name.to_str() {
+            Some("LOCK" | ".FORMAT") => true,
+            Some("cells") => entry.file_type()?.is_dir() && fs::read_dir(entry.path())?.next().is_none(),
+            _ => false,
+        };
+        if !ours {
             return Ok(false);
         }
     }
