@@ -194,9 +194,11 @@ impl Builder {
     ///
     /// # Errors
     /// [`Conflict`](crate::ErrorKind::Conflict) if it is open already, here or in another process;
-    /// [`Invalid`](crate::ErrorKind::Invalid) if the folder holds something else, a store of another format or of
-    /// another root key, or the root keys; [`Corrupt`](crate::ErrorKind::Corrupt) if the store's own records or ring
-    /// are damaged; [`Unavailable`](crate::ErrorKind::Unavailable) if the disk or the root key is.
+    /// [`Invalid`](crate::ErrorKind::Invalid) if the folder holds something else, a store of another format or of a
+    /// service root of another name, or the root keys; [`KeyRevoked`](crate::ErrorKind::KeyRevoked) if the service's
+    /// root key is not there or its owner refuses; [`Tampered`](crate::ErrorKind::Tampered) if it is another key than
+    /// the store was made under; [`Corrupt`](crate::ErrorKind::Corrupt) if the store's own records or ring are
+    /// damaged; [`Unavailable`](crate::ErrorKind::Unavailable) if the disk or the root key is.
     pub fn open(self) -> Result<Strongroom> {
         if !(1..=BOXES_MAX).contains(&self.boxes_per_cell) {
             return Err(Error::invalid("a cell has 1 to 4,096 boxes"));
