@@ -52,8 +52,8 @@ self_cell!(
 pub(crate) struct RocksEngine {
     database: Arc<Database>,
     locks: KeyLocks,
-    /// Set by the first I/O error or corruption: RocksDB would resume by itself, and its families could have
-    /// diverged. Everything is refused until the cell is opened again.
+    /// Set by the first write that fails with an I/O error or corruption: RocksDB would resume by itself, and its
+    /// families could have diverged. Everything is refused until the cell is opened again.
     failed: AtomicBool,
     /// The process that opened the database; RocksDB's threads do not survive a fork.
     process: u32,
@@ -113,7 +113,8 @@ impl RocksEngine {
         self.database.borrow_owner()
     }
 
-    /// Turns a foreign error into ours, and closes the latch if it is more than a refusal.
+    /// Turns the foreign error of a write into ours, and closes the latch if it is more than a refusal. Reads do not
+    /// come here: a damaged block is the trouble of the tenant whose it is, and must not shut out its neighbours.
     #[expect(clippy::disallowed_types, reason = "the one owner of RocksDB")]
     fn observe<T>(&self, outcome: Result<T, rocksdb::Error>) -> Result<T> {
         outcome.map_err(|error| {
@@ -144,7 +145,7 @@ impl RocksEngine {
 
     fn check_expectation(&self, expectation: &Expectation) -> Result<()> {
         let family = family(&self.database, expectation.keyspace)?;
-        let value = self.observe(self.db().get_pinned_cf(family, &expectation.key))?;
+        let value = self.db().get_pinned_cf(family, &expectation.key).map_err(foreign)?;
         if expectation.holds_for(value.as_deref()) {
             return Ok(());
         }
@@ -194,7 +195,7 @@ impl Engine for RocksEngine {
 
     fn get(&self, keyspace: Keyspace, key: &[u8], read: &mut dyn FnMut(&[u8])) -> Result<bool> {
         self.check_latch()?;
-        let value = self.observe(self.db().get_pinned_cf(family(&self.database, keyspace)?, key))?;
+        let value = self.db().get_pinned_cf(family(&self.database, keyspace)?, key).map_err(foreign)?;
         Ok(value.map(|value| read(&value)).is_some())
     }
 
@@ -202,7 +203,7 @@ impl Engine for RocksEngine {
         self.check_latch()?;
         let family = family(&self.database, keyspace)?;
         for (place, value) in self.db().batched_multi_get_cf(family, keys, false).into_iter().enumerate() {
-            if let Some(value) = self.observe(value)? {
+            if let Some(value) = value.map_err(foreign)? {
                 read(place, &value);
             }
         }
