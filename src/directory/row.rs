@@ -72,6 +72,18 @@ impl Speaker {
         Self { issuer: issuer.into(), tenant: tenant.into() }
     }
 
+    /// Who vouches.
+    #[must_use]
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// For which tenant, in the issuer's words.
+    #[must_use]
+    pub fn tenant(&self) -> &str {
+        &self.tenant
+    }
+
     fn check(&self) -> Result<()> {
         let good = |text: &str| (1..=SPEAKER_MAX_LEN).contains(&text.len()) && !text.chars().any(char::is_control);
         if good(&self.issuer) && good(&self.tenant) {
