@@ -1,0 +1,45 @@
+# What there is to do here. `make` alone lists it.
+
+SHELL := /bin/bash
+export CARGO_TARGET_DIR ?= $(HOME)/.cache/strongroom
+export DIR KEEP ALL JSON
+SECONDS ?= 30
+patiently := .ci/patiently
+
+.PHONY: help demo test fuzz bench lint docs deps
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo    two tenants keep real documents, and everybody else is refused"
+	@echo "             DIR=folder of documents  KEEP=folder to leave the store in  ALL=1 all files  JSON=1"
+	@echo "make test    all tests, those of the documentation too"
+	@echo "make fuzz    each fuzz target for SECONDS=$(SECONDS)"
+	@echo "make bench   the benchmarks"
+	@echo "make lint    formatting and clippy"
+	@echo "make docs    the documentation, as docs.rs shows it"
+	@echo
+	@echo "All of them build into $(CARGO_TARGET_DIR), with one profile, so that RocksDB is compiled once."
+
+demo: deps
+	@$(patiently) cargo run --quiet --example quickstart
+
+test: deps
+	@$(patiently) cargo test --all-targets
+	@cargo test --doc
+
+fuzz: deps
+	@SECONDS_EACH=$(SECONDS) $(patiently) ./fuzz/run
+
+bench: deps
+	@$(patiently) cargo bench --profile dev
+
+lint: deps
+	@cargo fmt --check
+	@$(patiently) cargo clippy --all-targets -- -D warnings
+
+docs: deps
+	@RUSTDOCFLAGS="-D warnings" $(patiently) cargo doc --no-deps
+	@echo "$(CARGO_TARGET_DIR)/doc/strongroom/index.html"
+
+deps:
+	@.ci/deps
