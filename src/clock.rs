@@ -1,4 +1,5 @@
 //! Time comes in through a trait: what the time is, is a fact that tests and services may want to set.
+#![expect(clippy::disallowed_methods, reason = "the one owner of the operating system's clocks")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -51,14 +52,12 @@ impl Deadline {
 impl SystemClock {
     /// The clocks of this machine.
     #[must_use]
-    #[expect(clippy::disallowed_methods, reason = "the one owner of the operating system's clocks")]
     pub fn new() -> Arc<Self> {
         Arc::new(Self { start: Instant::now() })
     }
 }
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "the one owner of the operating system's clocks")]
     fn wall_ms(&self) -> u64 {
         // A clock before 1970 reads as the epoch: every token is then refused as not yet valid, none is accepted.
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -1,4 +1,5 @@
 //! Every derivation of the crate, each with its formula: HKDF-SHA256 (RFC 5869), extract and expand, salt = incarnation.
+#![expect(clippy::disallowed_types, reason = "the one owner of HKDF")]
 
 use hkdf::Hkdf;
 use sha2::{Digest, Sha256};
@@ -72,7 +73,6 @@ pub(crate) fn policy_digest(policy: &[u8]) -> [u8; 32] {
     Sha256::digest(Context::new("strongroom/v1/policy").bytes(policy).as_slice()).into()
 }
 
-#[expect(clippy::disallowed_types, reason = "the one owner of HKDF")]
 fn hkdf<const N: usize>(key_material: &[u8], incarnation: Incarnation, info: &Context) -> Secret<N> {
     let hkdf = Hkdf::<Sha256>::new(Some(incarnation.as_bytes()), key_material);
     Secret::with(|key| hkdf.expand(info.as_slice(), key).expect("32 and 64 bytes are within HKDF's limit"))

@@ -1,6 +1,8 @@
 //! Randomness comes in through a trait: the operating system's in life, a recorded stream in the tests of formats.
+#![expect(clippy::disallowed_types, reason = "the one owner of the operating system's generator")]
 
 use rand::TryRng;
+use rand::rngs::SysRng;
 
 use crate::error::{Error, Result};
 
@@ -14,9 +16,8 @@ pub(crate) trait Entropy: Send + Sync + 'static {
 pub(crate) struct OsEntropy;
 
 impl Entropy for OsEntropy {
-    #[expect(clippy::disallowed_types, reason = "the one owner of the operating system's generator")]
     fn fill(&self, buffer: &mut [u8]) -> Result<()> {
-        rand::rngs::SysRng
+        SysRng
             .try_fill_bytes(buffer)
             .map_err(|source| Error::internal("the operating system gave no random bytes").with_source(source))
     }

@@ -264,7 +264,8 @@ mod tests {
 
     #[test]
     fn unsafe_files_are_refused() {
-        let damage: [(&str, fn(&Path)); 5] = [
+        type Damage = (&'static str, fn(&Path));
+        let damage: [Damage; 5] = [
             ("readable by the group", |file| fs::set_permissions(file, fs::Permissions::from_mode(0o640)).unwrap()),
             ("short", |file| fs::write(file, [1; 31]).unwrap()),
             ("long", |file| fs::write(file, [1; 33]).unwrap()),

@@ -1,6 +1,7 @@
 //! The engine on RocksDB: one database per cell, one column family per box.
 //!
 //! The one owner of the crate `rocksdb`.
+#![expect(clippy::disallowed_types, reason = "the one owner of RocksDB")]
 
 mod locks;
 mod logcheck;
@@ -25,11 +26,8 @@ pub(crate) use options::Shared;
 use super::{Batch, Durability, Engine, Expectation, Keyspace, Op, Page, View};
 use crate::error::{Error, ErrorKind, Result};
 
-#[expect(clippy::disallowed_types, reason = "the one owner of RocksDB")]
 type Db = DBWithThreadMode<SingleThreaded>;
-#[expect(clippy::disallowed_types, reason = "the one owner of RocksDB")]
 type Families<'a> = Vec<&'a ColumnFamily>;
-#[expect(clippy::disallowed_types, reason = "the one owner of RocksDB")]
 type Snapshot<'a> = SnapshotWithThreadMode<'a, Db>;
 
 self_cell!(
@@ -84,7 +82,6 @@ impl RocksEngine {
         Self::begin(path, boxes, &options::database(shared)?)
     }
 
-    #[expect(clippy::disallowed_types, reason = "the one owner of RocksDB")]
     fn begin(path: &Path, boxes: u32, options: &rocksdb::Options) -> Result<Self> {
         let descriptors = std::iter::once("default".to_owned())
             .chain((0..boxes).map(family_name))
@@ -115,7 +112,6 @@ impl RocksEngine {
 
     /// Turns the foreign error of a write into ours, and closes the latch if it is more than a refusal. Reads do not
     /// come here: a damaged block is the trouble of the tenant whose it is, and must not shut out its neighbours.
-    #[expect(clippy::disallowed_types, reason = "the one owner of RocksDB")]
     fn observe<T>(&self, outcome: Result<T, rocksdb::Error>) -> Result<T> {
         outcome.map_err(|error| {
             let error = foreign(error);
@@ -173,7 +169,6 @@ impl RocksEngine {
 const END_OF_KEYS: [u8; 5] = [0xFF; 5];
 
 impl Engine for RocksEngine {
-    #[expect(clippy::disallowed_types, reason = "the one owner of RocksDB")]
     fn apply(&self, batch: Batch) -> Result<()> {
         self.check_latch()?;
         self.check_process()?;
@@ -216,7 +211,6 @@ impl Engine for RocksEngine {
         Ok(Box::new(RocksView(snapshot)))
     }
 
-    #[expect(clippy::disallowed_types, reason = "the one owner of RocksDB")]
     fn wipe(&self, keyspace: Keyspace) -> Result<()> {
         self.check_latch()?;
         let family = family(&self.database, keyspace)?;
@@ -240,7 +234,6 @@ impl Engine for RocksEngine {
 }
 
 impl View for RocksView {
-    #[expect(clippy::disallowed_types, reason = "the one owner of RocksDB")]
     fn page(&self, keyspace: Keyspace, from: &[u8], to: Option<&[u8]>, limit_bytes: usize) -> Result<Page> {
         if to.is_some_and(|to| to <= from) {
             return Ok(Page::default());
@@ -270,7 +263,6 @@ impl View for RocksView {
     }
 }
 
-#[expect(clippy::disallowed_types, reason = "the one owner of RocksDB")]
 fn family(database: &Database, keyspace: Keyspace) -> Result<&ColumnFamily> {
     let families = database.borrow_dependent();
     families.get(keyspace as usize).copied().ok_or_else(|| Error::internal("no such box in this cell"))
@@ -281,7 +273,6 @@ fn family_name(number: u32) -> String {
     format!("box-{number:04}")
 }
 
-#[expect(clippy::disallowed_types, reason = "the one owner of RocksDB")]
 fn foreign(error: rocksdb::Error) -> Error {
     use rocksdb::ErrorKind as Foreign;
     let (kind, context) = match error.kind() {

@@ -13,7 +13,6 @@ pub(crate) struct Shared {
 
 impl Shared {
     /// `cache_bytes`: the size of the one block cache.
-    #[expect(clippy::disallowed_types, reason = "the one owner of RocksDB's settings")]
     pub(crate) fn new(cache_bytes: usize) -> Self {
         Self { cache: Cache::new_lru_cache(cache_bytes) }
     }
@@ -33,7 +32,6 @@ const PROFILE: &str = "\
     db_host_id=";
 
 /// The settings of a cell's database, used for its column families too.
-#[expect(clippy::disallowed_types, reason = "the one owner of RocksDB's settings")]
 pub(super) fn database(shared: &Shared) -> Result<Options> {
     let mut options = Options::default().get_options_from_string(PROFILE).map_err(super::foreign)?;
     // A database that is missing is damage; only `RocksEngine::make` makes one.
@@ -47,7 +45,6 @@ pub(super) fn database(shared: &Shared) -> Result<Options> {
 }
 
 /// What finds damage, and what keeps a write from being half there.
-#[expect(clippy::disallowed_types, reason = "the one owner of RocksDB's settings")]
 fn integrity(options: &mut Options) {
     options.set_paranoid_checks(true);
     options.set_track_and_verify_wals_in_manifest(true);
@@ -68,7 +65,6 @@ fn integrity(options: &mut Options) {
 }
 
 /// What keeps the folder free of facts about the machine and of noise.
-#[expect(clippy::disallowed_types, reason = "the one owner of RocksDB's settings")]
 fn quiet(options: &mut Options) {
     options.set_log_level(LogLevel::Warn);
     options.set_keep_log_file_num(2);
@@ -78,7 +74,6 @@ fn quiet(options: &mut Options) {
 }
 
 /// Measured with many families per database: see the chapter on defaults.
-#[expect(clippy::disallowed_types, reason = "the one owner of RocksDB's settings")]
 fn sizes(options: &mut Options) {
     options.set_write_buffer_size(16 << 20);
     options.set_max_write_buffer_number(4);
@@ -90,7 +85,6 @@ fn sizes(options: &mut Options) {
     options.set_max_background_jobs(2);
 }
 
-#[expect(clippy::disallowed_types, reason = "the one owner of RocksDB's settings")]
 fn tables(shared: &Shared) -> BlockBasedOptions {
     let mut tables = BlockBasedOptions::default();
     tables.set_format_version(7);
