@@ -21,7 +21,7 @@ const RIGHTS: [(&str, Right); 6] = [
     ("strongroom.auditor", Right::Auditor),
 ];
 
-/// Somebody whose credential has been verified, with what they may do and until when. Only verifying a credential makes one.
+/// Somebody whose credential has been verified, with what they may do and until when. Only verifying makes one.
 ///
 /// It cannot be made by hand:
 /// ```compile_fail,E0451

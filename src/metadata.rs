@@ -62,6 +62,7 @@ mod tests {
         With(u32),
     }
 
+    #[expect(clippy::cast_possible_truncation, reason = "any length will do")]
     fn samples() -> Vec<Sample> {
         let sample = |number, choice| Sample {
             number,

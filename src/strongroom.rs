@@ -49,7 +49,6 @@ pub struct Builder {
 
 enum Home {
     Memory,
-    #[cfg_attr(not(feature = "rocksdb"), expect(dead_code, reason = "a path needs the RocksDB engine"))]
     Disk(PathBuf),
 }
 

@@ -6,8 +6,13 @@
 //! cells/0000/         a cell: db/ (one database, one column family per box) and rings
 //! quarantine/         folders that this release did not make, or did not finish making; never deleted
 //! ```
+#![cfg_attr(
+    not(feature = "rocksdb"),
+    expect(dead_code, unused_variables, clippy::unnecessary_wraps, reason = "half of it is about the disk")
+)]
 
 mod ring_file;
+#[cfg(feature = "rocksdb")]
 mod store_folder;
 
 use std::collections::BTreeMap;
@@ -15,6 +20,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 pub(crate) use ring_file::{BOXES_MAX, RingFile, SLOT_LEN, Side};
+#[cfg(feature = "rocksdb")]
 use store_folder::StoreFolder;
 
 #[cfg(feature = "rocksdb")]

@@ -35,9 +35,9 @@ impl StoreFolder {
         let lock = lock(&root.join("LOCK"))?;
         let store = Self { root, _lock: lock };
         if format.exists() {
-            store.check_format(&format)?
+            Self::check_format(&format)?;
         } else {
-            store.make(&format).map_err(failed)?
+            store.make(&format).map_err(failed)?;
         }
         store.quarantine_strangers().map_err(failed)?;
         Ok(store)
@@ -89,7 +89,7 @@ impl StoreFolder {
         self.root.parent().map_or(Ok(()), folder::sync)
     }
 
-    fn check_format(&self, format: &Path) -> Result<()> {
+    fn check_format(format: &Path) -> Result<()> {
         let text = fs::read(format).map_err(|error| Error::io("the format of the store cannot be read", error))?;
         if text == FORMAT.as_bytes() {
             return Ok(());

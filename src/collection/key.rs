@@ -2,6 +2,7 @@
 //!
 //! A tuple is a sequence of its elements. A lone string or byte string is cut after every separator, which stays with
 //! its component, so that the components joined are the key.
+#![expect(clippy::cast_sign_loss, clippy::cast_possible_wrap, reason = "bit patterns, kept whole")]
 
 use crate::error::{Error, Result};
 

@@ -149,6 +149,7 @@ impl Directory {
         self.write(&row)?;
         let tenant = self.admit(row);
         tenant.keys().put(ring);
+        #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
         metrics::gauge!("strongroom_tenants").set(self.known().tenants.len() as f64);
         Ok(tenant)
     }
@@ -264,6 +265,7 @@ impl Directory {
         Ok(())
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "a step of opening, as the others are")]
     fn finish_deletions(&self) -> Result<()> {
         let destroying = self.list().into_iter().filter(|tenant| tenant.status() == Status::Destroying);
         destroying.for_each(|tenant| {

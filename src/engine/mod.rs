@@ -44,6 +44,7 @@ pub enum Durability {
 pub(crate) struct Batch {
     ops: Vec<Op>,
     expectations: Vec<Expectation>,
+    #[cfg_attr(not(feature = "rocksdb"), expect(dead_code, reason = "memory is as durable as it gets"))]
     durability: Durability,
 }
 
@@ -103,6 +104,7 @@ pub(crate) trait Engine: Send + Sync + 'static {
     fn wipe(&self, keyspace: Keyspace) -> Result<()>;
 
     /// Writes to disk what only the operating system holds (buffered writes), durably.
+    #[cfg_attr(not(feature = "rocksdb"), expect(dead_code, reason = "memory is as durable as it gets"))]
     fn sync(&self) -> Result<()>;
 }
 

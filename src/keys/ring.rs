@@ -98,6 +98,7 @@ impl Keyset {
 
     /// `format u8 || name secret[32] || write generation u32 || count u8 || count x (generation u32, created u64
     /// seconds, key[32])`, ascending.
+    #[expect(clippy::cast_possible_truncation, reason = "a ring has at most 16 generations")]
     pub(super) fn encode(&self) -> Zeroizing<Vec<u8>> {
         // Room for the largest keyset, so that no copy is left behind by growing.
         let mut out = Zeroizing::new(Vec::with_capacity(38 + GENERATIONS_MAX * 44));

@@ -99,6 +99,7 @@ impl Opaque for Slot {
 }
 
 impl Head<'_> {
+    #[expect(clippy::cast_possible_truncation, reason = "a policy is checked to be far smaller when it is made")]
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut out = vec![FORMAT, LIVE, 0, 0];
         out.extend_from_slice(&self.sequence.to_be_bytes());

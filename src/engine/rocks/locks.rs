@@ -19,6 +19,7 @@ impl KeyLocks {
     }
 
     /// Takes the locks of all these keys, in one order for everybody, so that no two batches wait for each other.
+    #[expect(clippy::cast_possible_truncation, reason = "any bits of a hash are as good as others")]
     pub(super) fn lock<'k>(&self, keys: impl Iterator<Item = (Keyspace, &'k [u8])>) -> Vec<MutexGuard<'_, ()>> {
         let mut shards: Vec<usize> = keys.map(|key| self.hasher.hash_one(key) as usize % Self::SHARDS).collect();
         shards.sort_unstable();
