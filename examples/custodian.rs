@@ -45,6 +45,9 @@ struct Failure {
     is_usage: bool,
 }
 
+/// What a command does.
+type Act<'c> = Box<dyn Fn(&Custody) -> strongroom::Result<()> + 'c>;
+
 #[derive(Default)]
 struct Options {
     store: PathBuf,
@@ -79,7 +82,7 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> Result<(), Failure> {
     let command: Vec<&str> = options.command.iter().map(String::as_str).collect();
-    let act: Box<dyn Fn(&Custody) -> strongroom::Result<()>> = match *command.as_slice() {
+    let act: Act<'_> = match *command.as_slice() {
         ["list"] => Box::new(list),
         ["create", name, issuer, tenant] => {
             Box::new(move |custody| custody.create_tenant(TenantSpec::new(name, issuer, tenant)).map(drop))

@@ -1,4 +1,10 @@
 //! What was measured and what was refused: as tables for people, as JSON for machines.
+#![expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "figures for people are rounded"
+)]
 
 use std::time::Duration;
 

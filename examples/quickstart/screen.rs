@@ -1,4 +1,5 @@
 //! What a person sees: headings, findings, progress bars. Progress and colour only on a terminal.
+#![expect(clippy::cast_precision_loss, reason = "figures for people are rounded")]
 
 use std::cell::Cell;
 use std::io::{IsTerminal, Write};
