@@ -28,7 +28,7 @@ test: deps
 	@cargo test --doc
 
 fuzz: deps
-	@SECONDS_EACH=$(SECONDS) $(patiently) ./fuzz/run
+	@fuzz/run $(SECONDS)
 
 bench: deps
 	@$(patiently) cargo bench --profile dev
