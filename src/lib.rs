@@ -76,6 +76,7 @@
 //! - `jwt` (default): [`identity::JwtVerifier`], which verifies signed tokens. Without it a service brings a
 //!   [`Verifier`](identity::Verifier) of its own.
 #![forbid(unsafe_code)]
+#![warn(clippy::unwrap_used)]
 
 pub mod manual;
 
