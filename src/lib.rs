@@ -84,6 +84,11 @@ pub mod manual;
 #[cfg(test)]
 mod layers;
 
+// The inside, for fuzzing and for benches
+#[cfg(feature = "bench-internals")]
+#[doc(hidden)]
+pub mod bench;
+
 // Front door
 mod strongroom;
 

@@ -161,7 +161,7 @@ impl std::fmt::Debug for Ring {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing, feature = "bench-internals"))]
 impl Ring {
     /// A ring of these keys, for tests of what is above.
     pub(crate) fn for_tests(incarnation: Incarnation, name_secret: [u8; 32], keys: &[(u32, [u8; 32])]) -> Self {
