@@ -1,9 +1,10 @@
 //! KC-XAES-256-GCM: XAES-256-GCM (C2SP) with the key commitment of ePrint 2025/758, as merged in AWS-LC.
 
 use aes::cipher::{Array, BlockCipherEncrypt, KeyInit};
-use aes::{Aes256, Block};
-use aes_gcm::Aes256Gcm;
+use aes::{Aes256Enc, Block};
+use aes_gcm::AesGcm;
 use aes_gcm::aead::AeadInOut;
+use aes_gcm::aead::consts::U12;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroize;
 
@@ -23,8 +24,12 @@ pub(crate) const SEALED_OVERHEAD: usize = NONCE_LEN + COMMITMENT_LEN + TAG_LEN;
 /// A 256-bit key, expanded: the AES round keys and XAES's K1. On the heap, wiped when dropped.
 pub(crate) struct XaesKey(Box<Expanded>);
 
+/// AES-256-GCM without the round keys of decryption, which no mode used here has a use for: making and wiping them
+/// would be a good part of the time that a small record takes.
+type Gcm = AesGcm<Aes256Enc, U12>;
+
 struct Expanded {
-    aes: Aes256,
+    aes: Aes256Enc,
     k1: Block,
 }
 
@@ -39,7 +44,7 @@ pub(crate) enum OpenFailure {
 
 impl XaesKey {
     pub(crate) fn new(key: &Key32) -> Self {
-        let aes = Aes256::new(&Array(*key.expose_secret()));
+        let aes = Aes256Enc::new(&Array(*key.expose_secret()));
         let mut k1 = Block::default();
         aes.encrypt_block(&mut k1);
         double(&mut k1);
@@ -116,7 +121,7 @@ impl XaesKey {
     }
 
     /// `Kx = AES((00 01 58 00 || N[0..12]) ^ K1) || AES((00 02 58 00 || N[0..12]) ^ K1)`, ready for GCM.
-    fn subkey(&self, nonce: &[u8; NONCE_LEN]) -> Aes256Gcm {
+    fn subkey(&self, nonce: &[u8; NONCE_LEN]) -> Gcm {
         let mut halves = [1, 2].map(|half| {
             let mut input = block(&[0, half, b'X', 0], &nonce[..12]);
             xor(&mut input, &self.0.k1);
@@ -125,7 +130,7 @@ impl XaesKey {
         self.0.aes.encrypt_blocks(&mut halves);
         let mut key = Array(join(&halves));
         halves.iter_mut().for_each(|half| half.0.zeroize());
-        let gcm = Aes256Gcm::new(&key);
+        let gcm = Gcm::new(&key);
         key.0.zeroize();
         gcm
     }
@@ -151,7 +156,7 @@ impl From<OpenFailure> for Error {
 }
 
 /// Doubling in GF(2^128), as in CMAC (NIST SP 800-38B), without a branch on the secret bit.
-fn double(value: &mut Block) {
+pub(super) fn double(value: &mut Block) {
     let doubled = u128::from_be_bytes(value.0) << 1;
     let carry = value.0[0] >> 7;
     value.0 = (doubled ^ u128::from(carry * 0x87)).to_be_bytes();
@@ -165,8 +170,8 @@ fn block(head: &[u8], tail: &[u8]) -> Block {
     block
 }
 
-fn xor(value: &mut Block, mask: &Block) {
-    value.0.iter_mut().zip(mask.0).for_each(|(byte, mask)| *byte ^= mask);
+pub(super) fn xor(value: &mut [u8], mask: &[u8]) {
+    value.iter_mut().zip(mask).for_each(|(byte, mask)| *byte ^= mask);
 }
 
 fn join(halves: &[Block; 2]) -> [u8; 32] {
@@ -176,7 +181,7 @@ fn join(halves: &[Block; 2]) -> [u8; 32] {
     joined
 }
 
-fn gcm_nonce(nonce: &[u8; NONCE_LEN]) -> aes_gcm::Nonce<aes_gcm::aead::consts::U12> {
+fn gcm_nonce(nonce: &[u8; NONCE_LEN]) -> aes_gcm::Nonce<U12> {
     let mut tail = [0; 12];
     tail.copy_from_slice(&nonce[12..]);
     Array(tail)
