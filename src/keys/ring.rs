@@ -75,7 +75,7 @@ impl Ring {
     /// The key that hides a collection's record keys. It does not change with generations.
     pub(crate) fn name_key(&self, collection: u32) -> Result<Arc<SivKey>> {
         self.name_keys.get_or_derive(collection, || {
-            Ok(SivKey::new(derive::name_key(&self.keyset.name_secret, self.incarnation, collection)))
+            Ok(SivKey::new(&derive::name_key(&self.keyset.name_secret, self.incarnation, collection)))
         })
     }
 }
