@@ -113,20 +113,20 @@ impl<K: Key, V> Scan<K, V> {
         let ring = self.collection.authority.tenant().ring()?;
         let info = &self.collection.info;
         let opened = seal::open(&ring, Place { collection: info.id, engine_key: found_key }, bytes)?;
-        let components = self.components(&ring, found_key)?;
-        if engine_key::<K>(&ring, info, &components)? != *found_key {
-            return Err(Error::tampered());
-        }
-        Ok((components, opened))
+        Ok((self.components(&ring, found_key)?, opened))
     }
 
-    fn components(&self, ring: &Ring, engine_key: &[u8]) -> Result<Components> {
+    /// The components of an engine key, which is the one that they encode to.
+    fn components(&self, ring: &Ring, found_key: &[u8]) -> Result<Components> {
         let info = &self.collection.info;
         match info.shape.mode {
-            KeyMode::Hidden => Ok(Components::from_parts(&HiddenNames::new(ring, info.id)?.decode(engine_key)?)),
+            // Nothing but what these components encode to decodes.
+            KeyMode::Hidden => Ok(Components::from_parts(&HiddenNames::new(ring, info.id)?.decode(found_key)?)),
             KeyMode::Ordered => {
-                let key = &engine_key[info.id.to_be_bytes().len()..];
-                K::from_ordered(key, self.collection.definition.separator).ok_or_else(Error::tampered)
+                let key = &found_key[info.id.to_be_bytes().len()..];
+                K::from_ordered(key, self.collection.definition.separator)
+                    .filter(|components| K::ordered(components) == *key)
+                    .ok_or_else(Error::tampered)
             }
         }
     }

@@ -35,7 +35,7 @@ impl HiddenNames {
     }
 
     /// The components of an engine key. Their encoding is the key again, because AES-SIV is deterministic and every
-    /// length is explicit; anything else is `Tampered`.
+    /// length is explicit; anything else is `Tampered`. So nobody needs to encode them again to know.
     pub(crate) fn decode(&self, engine_key: &[u8]) -> Result<Vec<Vec<u8>>> {
         let collection = self.collection.to_be_bytes();
         let mut at = engine_key.starts_with(&collection).then_some(collection.len()).ok_or_else(Error::tampered)?;
@@ -48,5 +48,33 @@ impl HiddenNames {
             at += 2 + length;
         }
         Ok(components)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::name::Incarnation;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// What is edited does not decode, and what decodes encodes back to itself.
+        #[test]
+        fn only_encodings_decode(
+            components in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..40), 0..5),
+            edit in any::<(proptest::sample::Index, u8, bool)>(),
+        ) {
+            let ring = Ring::for_tests(Incarnation::new([1; 16]), [2; 32], &[(1, [3; 32])]);
+            let names = HiddenNames::new(&ring, 300).unwrap();
+            let key = names.encode(components.iter().map(Vec::as_slice));
+            prop_assert_eq!(names.decode(&key).unwrap(), components);
+            let (place, change, cut) = edit;
+            let mut edited = key.clone();
+            let place = place.index(key.len());
+            if cut { edited.truncate(place) } else { edited[place] ^= change }
+            if let Ok(found) = names.decode(&edited) {
+                prop_assert_eq!(names.encode(found.iter().map(Vec::as_slice)), edited);
+            }
+        }
     }
 }
