@@ -12,6 +12,17 @@ use crate::error::Result;
 /// `N` secret bytes on the heap, so that moving the owner leaves no copy behind.
 pub(crate) struct Secret<const N: usize>(Box<[u8; N]>);
 
+/// Overwrites bytes with zeros, in a way that the compiler may not leave out. For buffers of any length: the crate
+/// `zeroize` writes them byte by byte, which takes as long as decrypting them.
+pub(crate) fn wipe(bytes: &mut [u8]) {
+    bytes.fill(0);
+    zeroize::optimization_barrier(bytes);
+}
+
+/// A record's value on its way to the seal. Wiped when dropped, and when it moves because it has grown.
+#[derive(Default)]
+pub(crate) struct Plaintext(Vec<u8>);
+
 /// A 256-bit key or wrap secret.
 pub(crate) type Key32 = Secret<32>;
 
@@ -44,6 +55,37 @@ impl<const N: usize> Secret<N> {
     }
 }
 
+impl Plaintext {
+    pub(crate) fn copy_of(bytes: &[u8]) -> Self {
+        Self(bytes.to_vec())
+    }
+
+    pub(crate) fn extend(&mut self, bytes: &[u8]) {
+        let length = self.0.len() + bytes.len();
+        if length > self.0.capacity() {
+            let mut grown = Vec::with_capacity(length.next_power_of_two().max(64));
+            grown.extend_from_slice(&self.0);
+            wipe(&mut self.0);
+            self.0 = grown;
+        }
+        self.0.extend_from_slice(bytes);
+    }
+}
+
+impl std::ops::Deref for Plaintext {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Plaintext {
+    fn drop(&mut self) {
+        wipe(&mut self.0);
+    }
+}
+
 impl<const N: usize> ConstantTimeEq for Secret<N> {
     fn ct_eq(&self, other: &Self) -> subtle::Choice {
         self.0.as_slice().ct_eq(other.0.as_slice())
@@ -66,6 +108,15 @@ impl<const N: usize> Drop for Secret<N> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_plaintext_holds_what_it_was_given_however_it_grew() {
+        let mut plaintext = Plaintext::default();
+        let all: Vec<u8> = (0..=255).cycle().take(10_000).collect();
+        all.chunks(37).for_each(|part| plaintext.extend(part));
+        assert_eq!(*plaintext, *all);
+        assert_eq!(*Plaintext::copy_of(&all), *all);
+    }
 
     #[test]
     fn debug_shows_no_byte_of_a_secret() {

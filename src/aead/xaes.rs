@@ -10,7 +10,7 @@ use zeroize::Zeroize;
 
 use crate::entropy::Entropy;
 use crate::error::{Error, Result};
-use crate::secret::Key32;
+use crate::secret::{Key32, wipe};
 
 /// Bytes of a nonce. All of them fresh for every message.
 pub(crate) const NONCE_LEN: usize = 24;
@@ -87,12 +87,12 @@ impl XaesKey {
         tag: &[u8; TAG_LEN],
     ) -> Result<(), OpenFailure> {
         if !bool::from(self.commitment(nonce).ct_eq(commitment)) {
-            message.zeroize();
+            wipe(message);
             return Err(OpenFailure::WrongKey);
         }
         self.subkey(nonce).decrypt_inout_detached(&gcm_nonce(nonce), aad, (&mut *message).into(), &Array(*tag)).map_err(
             |_| {
-                message.zeroize();
+                wipe(message);
                 OpenFailure::ChangedBytes
             },
         )

@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use zeroize::Zeroizing;
 
 use crate::error::{Error, Result};
+use crate::secret::Plaintext;
 
 /// The longest encoded value, in bytes: 16 MiB.
 pub const VALUE_MAX_LEN: usize = 16 << 20;
@@ -12,7 +12,7 @@ pub const VALUE_MAX_LEN: usize = 16 << 20;
 /// A codec for values of one type.
 pub(crate) struct Codec<V> {
     pub(crate) id: CodecId,
-    pub(crate) encode: fn(&V) -> Result<Zeroizing<Vec<u8>>>,
+    pub(crate) encode: fn(&V) -> Result<Plaintext>,
     pub(crate) decode: fn(&[u8]) -> Result<V>,
 }
 
@@ -32,7 +32,7 @@ impl<V: Serialize + DeserializeOwned> Codec<V> {
 impl Codec<Vec<u8>> {
     pub(crate) const BYTES: Self = Self {
         id: CodecId::Bytes,
-        encode: |value| bounded(value.len()).map(|()| Zeroizing::new(value.clone())),
+        encode: |value| bounded(value.len()).map(|()| Plaintext::copy_of(value)),
         decode: |bytes| Ok(bytes.to_vec()),
     };
 }
@@ -46,14 +46,14 @@ impl<V> Clone for Codec<V> {
 impl<V> Copy for Codec<V> {}
 
 /// Writes no further than the limit, so that a value past it costs no memory past it.
-struct Bounded(Zeroizing<Vec<u8>>);
+struct Bounded(Plaintext);
 
 impl std::io::Write for Bounded {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         if self.0.len() + bytes.len() > VALUE_MAX_LEN {
             return Err(std::io::ErrorKind::FileTooLarge.into());
         }
-        self.0.extend_from_slice(bytes);
+        self.0.extend(bytes);
         Ok(bytes.len())
     }
 
@@ -62,8 +62,8 @@ impl std::io::Write for Bounded {
     }
 }
 
-fn encode_cbor<V: Serialize>(value: &V) -> Result<Zeroizing<Vec<u8>>> {
-    let mut out = Bounded(Zeroizing::default());
+fn encode_cbor<V: Serialize>(value: &V) -> Result<Plaintext> {
+    let mut out = Bounded(Plaintext::default());
     ciborium::into_writer(value, &mut out).map_err(|_| unencodable())?;
     Ok(out.0)
 }
@@ -73,8 +73,8 @@ fn decode_cbor<V: DeserializeOwned>(mut bytes: &[u8]) -> Result<V> {
     if bytes.is_empty() { Ok(value) } else { Err(undecodable()) }
 }
 
-fn encode_bincode<V: Serialize>(value: &V) -> Result<Zeroizing<Vec<u8>>> {
-    let mut out = Bounded(Zeroizing::default());
+fn encode_bincode<V: Serialize>(value: &V) -> Result<Plaintext> {
+    let mut out = Bounded(Plaintext::default());
     bincode::serde::encode_into_std_write(value, &mut out, bincode::config::legacy()).map_err(|_| unencodable())?;
     Ok(out.0)
 }

@@ -84,7 +84,7 @@ impl<K: Key, V> Scan<K, V> {
             Ok(row) => row?,
             Err(error) => return Some(Err(self.end(error))),
         };
-        let opened = self.open(&row);
+        let opened = self.open(row);
         Some(opened.map_err(|error| self.end(error)))
     }
 
@@ -106,14 +106,14 @@ impl<K: Key, V> Scan<K, V> {
         Ok(self.rows.pop_front())
     }
 
-    fn open(&self, (found_key, bytes): &Row) -> Result<(Components, Opened)> {
+    fn open(&self, (found_key, bytes): Row) -> Result<(Components, Opened)> {
         if !found_key.starts_with(&self.prefix) {
             return Err(Error::tampered());
         }
         let ring = self.collection.authority.tenant().ring()?;
         let info = &self.collection.info;
-        let opened = seal::open(&ring, Place { collection: info.id, engine_key: found_key }, bytes)?;
-        Ok((self.components(&ring, found_key)?, opened))
+        let opened = seal::open_in_place(&ring, Place { collection: info.id, engine_key: &found_key }, bytes)?;
+        Ok((self.components(&ring, &found_key)?, opened))
     }
 
     /// The components of an engine key, which is the one that they encode to.

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use zeroize::Zeroizing;
-
 use super::authority::Authority;
 use super::catalog::Info;
 use crate::access::Right;
@@ -12,6 +10,7 @@ use crate::engine::{Batch, Durability};
 use crate::error::{Error, ErrorKind, Result};
 use crate::keys::Ring;
 use crate::seal::{self, Place, Version};
+use crate::secret::Plaintext;
 
 /// What must be there for a conditional write to happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +26,7 @@ pub(super) struct Change {
     pub(super) info: Arc<Info>,
     pub(super) engine_key: Vec<u8>,
     /// `None` deletes.
-    pub(super) value: Option<Zeroizing<Vec<u8>>>,
+    pub(super) value: Option<Plaintext>,
     pub(super) expected: Option<Expected>,
 }
 

@@ -19,20 +19,21 @@ pub(super) const SUITE: u8 = 1;
 pub(super) const HEADER_LEN: usize = 6;
 /// Bytes of header and nonce: what tells one write from every other.
 pub(crate) const HEAD_LEN: usize = HEADER_LEN + NONCE_LEN;
-const CIPHERTEXT_AT: usize = HEAD_LEN + COMMITMENT_LEN;
+/// Where the ciphertext begins.
+pub(super) const CIPHERTEXT_AT: usize = HEAD_LEN + COMMITMENT_LEN;
 
 /// A sealed record, as it goes to the engine.
 #[derive(Debug)]
 pub(crate) struct Envelope(Vec<u8>);
 
-/// The parts of an envelope, unauthenticated.
+/// The parts of an envelope, unauthenticated; the ciphertext to be decrypted where it is.
 #[derive(Debug)]
 pub(super) struct Parts<'a> {
     pub(super) header: &'a [u8; HEADER_LEN],
     pub(super) generation: u32,
     pub(super) nonce: &'a [u8; NONCE_LEN],
     pub(super) commitment: &'a [u8; COMMITMENT_LEN],
-    pub(super) ciphertext: &'a [u8],
+    pub(super) ciphertext: &'a mut [u8],
     pub(super) tag: &'a [u8; TAG_LEN],
 }
 
@@ -67,13 +68,13 @@ impl Draft {
 
 impl<'a> Parts<'a> {
     /// `None` if the bytes are too short or of a format or suite that is not known.
-    pub(super) fn parse(bytes: &'a [u8]) -> Option<Self> {
-        let (header, rest) = bytes.split_first_chunk::<HEADER_LEN>()?;
-        let [FORMAT, SUITE, generation @ ..] = header else { return None };
-        let (nonce, rest) = rest.split_first_chunk::<NONCE_LEN>()?;
-        let (commitment, rest) = rest.split_first_chunk::<COMMITMENT_LEN>()?;
-        let (ciphertext, tag) = rest.split_last_chunk::<TAG_LEN>()?;
-        let generation = u32::from_be_bytes(*generation);
+    pub(super) fn parse(bytes: &'a mut [u8]) -> Option<Self> {
+        let (header, rest) = bytes.split_first_chunk_mut::<HEADER_LEN>()?;
+        let &mut [FORMAT, SUITE, a, b, c, d] = header else { return None };
+        let (nonce, rest) = rest.split_first_chunk_mut::<NONCE_LEN>()?;
+        let (commitment, rest) = rest.split_first_chunk_mut::<COMMITMENT_LEN>()?;
+        let (ciphertext, tag) = rest.split_last_chunk_mut::<TAG_LEN>()?;
+        let generation = u32::from_be_bytes([a, b, c, d]);
         Some(Self { header, generation, nonce, commitment, ciphertext, tag })
     }
 }

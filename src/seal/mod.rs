@@ -20,5 +20,5 @@ mod tests;
 
 pub(crate) use names::HiddenNames;
 pub use record::Version;
-pub(crate) use record::{Opened, Place, open, peek_head, seal};
+pub(crate) use record::{Opened, Place, open, open_in_place, peek_head, seal};
 pub(crate) use table::Table;

@@ -6,14 +6,15 @@
 //! `plaintext = flags u8 || [bit 0: version[24]] || [bit 1: expires u64, ms] || value`; the other bits are for
 //! features to come and are `Tampered` until then.
 
-use zeroize::Zeroize;
+use std::ops::Range;
 
-use super::envelope::{Draft, Envelope, HEAD_LEN, Parts, SUITE, header};
-use crate::aead::{NONCE_LEN, OpenFailure};
+use super::envelope::{CIPHERTEXT_AT, Draft, Envelope, HEAD_LEN, Parts, SUITE, header};
+use crate::aead::{NONCE_LEN, OpenFailure, TAG_LEN};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::keys::Ring;
 use crate::name::Incarnation;
+use crate::secret::wipe;
 
 /// Which write set a record's value. Equal versions mean the same write; there is no order among them.
 ///
@@ -29,10 +30,10 @@ pub(crate) struct Place<'a> {
     pub(crate) engine_key: &'a [u8],
 }
 
-/// An opened record: the plaintext, wiped when dropped, and the version.
+/// An opened record: the envelope with the plaintext in place of the ciphertext, wiped when dropped, and the version.
 pub(crate) struct Opened {
-    plaintext: Vec<u8>,
-    value_at: usize,
+    bytes: Vec<u8>,
+    value: Range<usize>,
     version: Version,
 }
 
@@ -64,17 +65,22 @@ fn seal_plaintext(
 /// `Tampered` unless they are, to the bit, what was sealed for this place under this ring; `KeyDestroyed` if their
 /// generation was retired.
 pub(crate) fn open(ring: &Ring, place: Place<'_>, bytes: &[u8]) -> Result<Opened> {
-    let parts = Parts::parse(bytes).ok_or_else(|| refuse("the envelope is malformed"))?;
+    open_in_place(ring, place, bytes.to_vec())
+}
+
+/// [`open`] for an owner of the bytes, which become the record: no copy of a value is made.
+pub(crate) fn open_in_place(ring: &Ring, place: Place<'_>, mut bytes: Vec<u8>) -> Result<Opened> {
+    let parts = Parts::parse(&mut bytes).ok_or_else(|| refuse("the envelope is malformed"))?;
     let key = ring.record_key(parts.generation, place.collection, SUITE)?;
     let aad = aad(ring.incarnation(), parts.header, place);
-    let mut plaintext = parts.ciphertext.to_vec();
-    key.open(parts.nonce, parts.commitment, aad.as_slice(), &mut plaintext, parts.tag).map_err(|failure| {
+    key.open(parts.nonce, parts.commitment, aad.as_slice(), parts.ciphertext, parts.tag).map_err(|failure| {
         refuse(match failure {
             OpenFailure::WrongKey => "the key commitment is another key's",
             OpenFailure::ChangedBytes => "the tag does not fit",
         })
     })?;
-    Opened::parse(plaintext, Version(*parts.nonce)).ok_or_else(|| refuse("the inner header is malformed"))
+    let written = Version(*parts.nonce);
+    Opened::parse(bytes, written).ok_or_else(|| refuse("the inner header is malformed"))
 }
 
 /// The bytes of an envelope that tell its write from every other, for compare-and-swap in the engine.
@@ -83,25 +89,33 @@ pub(crate) fn peek_head(bytes: &[u8]) -> &[u8] {
 }
 
 impl Opened {
-    fn parse(plaintext: Vec<u8>, written: Version) -> Option<Self> {
+    /// Reads the inner header of an envelope that has been decrypted in place.
+    fn parse(bytes: Vec<u8>, written: Version) -> Option<Self> {
+        let value = CIPHERTEXT_AT..bytes.len() - TAG_LEN;
         // Owned from here on, so that every way out wipes it.
-        let mut opened = Self { plaintext, value_at: 1, version: written };
-        let flags = *opened.plaintext.first()?;
+        let mut opened = Self { bytes, value, version: written };
+        let flags = *opened.take(1)?.first()?;
         if flags & !(HAS_VERSION | HAS_EXPIRY) != 0 {
             return None;
         }
         if flags & HAS_VERSION != 0 {
-            opened.version = Version(*opened.plaintext.get(opened.value_at..)?.first_chunk()?);
-            opened.value_at += NONCE_LEN;
+            opened.version = Version(*opened.take(NONCE_LEN)?.first_chunk()?);
         }
         if flags & HAS_EXPIRY != 0 {
-            opened.value_at += size_of::<u64>();
+            opened.take(size_of::<u64>())?;
         }
-        (opened.value_at <= opened.plaintext.len()).then_some(opened)
+        Some(opened)
+    }
+
+    /// Takes the next bytes of the plaintext for the inner header; what is left is the value.
+    fn take(&mut self, count: usize) -> Option<&[u8]> {
+        let start = self.value.start;
+        self.value.start = start.checked_add(count).filter(|&end| end <= self.value.end)?;
+        self.bytes.get(start..self.value.start)
     }
 
     pub(crate) fn value(&self) -> &[u8] {
-        &self.plaintext[self.value_at..]
+        &self.bytes[self.value.clone()]
     }
 
     pub(crate) fn version(&self) -> Version {
@@ -111,7 +125,7 @@ impl Opened {
 
 impl Drop for Opened {
     fn drop(&mut self) {
-        self.plaintext.zeroize();
+        wipe(&mut self.bytes);
     }
 }
 
