@@ -18,7 +18,7 @@ pub(crate) use catalog::Catalog;
 pub use catalog::CollectionSummary;
 pub use codec::VALUE_MAX_LEN;
 pub use definition::{CollectionDef, KeyMode};
-pub use key::{Component, Components, KEY_MAX_COMPONENTS, KEY_MAX_LEN, Key, Prefix};
+pub use key::{Component, KEY_MAX_COMPONENTS, KEY_MAX_LEN, Key, Prefix};
 pub use scan::Scan;
 pub use write::Expected;
 

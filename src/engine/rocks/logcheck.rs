@@ -112,10 +112,11 @@ impl Folder {
         };
         for entry in entries {
             let name = entry.map_err(unreadable)?.file_name();
+            let is_table = Path::new(&name).extension().is_some_and(|extension| extension == "sst");
             let Some(name) = name.to_str() else { continue };
             let wal = name.strip_suffix(".log").and_then(file_number);
             folder.wals.extend(wal);
-            folder.holds_data |= wal.is_some() || name.starts_with("MANIFEST-") || name.ends_with(".sst");
+            folder.holds_data |= wal.is_some() || is_table || name.starts_with("MANIFEST-");
         }
         folder.wals.sort_unstable();
         Ok(folder)
@@ -255,13 +256,12 @@ fn follow<R: Read>(log: &mut LogReader<R>, keep: &mut Keep<'_>) -> Result<Ending
                     ending = Ending::Clean;
                 }
             }
-            (Item::Note, Ending::Clean | Ending::Zeros) | (Item::Zeros, Ending::Torn(_)) => {}
             (Item::Zeros, Ending::Clean | Ending::Zeros) => ending = Ending::Zeros,
             (Item::Note, Ending::Torn(_)) | (Item::Orphan, Ending::Clean | Ending::Torn(Flaw { closed: true, .. })) => {
                 return Err(hole());
             }
+            (Item::Note, Ending::Clean | Ending::Zeros) | (Item::Zeros | Item::Orphan, Ending::Torn(_)) => {}
             (Item::Orphan, Ending::Zeros) => ending = Ending::Torn(Flaw::default()),
-            (Item::Orphan, Ending::Torn(_)) => {}
             (Item::Flaw(flaw), Ending::Torn(before)) => {
                 ending = Ending::Torn(Flaw { hangs: flaw.hangs | before.hangs, ..before });
             }

@@ -94,7 +94,7 @@ impl<R: Read> LogReader<R> {
     pub(super) fn new(source: R, number: u64) -> Self {
         Self {
             source,
-            number: (number & u64::from(u32::MAX)) as u32,
+            number: u32::try_from(number & u64::from(u32::MAX)).expect("masked to 32 bits"),
             block: Vec::with_capacity(BLOCK_LEN),
             block_start: 0,
             pos: 0,

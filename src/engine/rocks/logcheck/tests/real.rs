@@ -160,8 +160,8 @@ fn flips_that_pass_open_with_every_write_before_them() {
         let wal = if round % 2 == 0 { *numbers.last().unwrap() } else { numbers[dice.below(numbers.len())] };
         let path = wal_path(db.path(), wal);
         let mut bytes = fs::read(&path).unwrap();
-        let last = killed.written.last().unwrap().bytes.start as usize;
-        let at = if round % 4 == 0 { last + dice.below(bytes.len() - last) } else { dice.below(bytes.len()) };
+        let newest = killed.written.last().unwrap().bytes.start as usize;
+        let at = if round % 4 == 0 { newest + dice.below(bytes.len() - newest) } else { dice.below(bytes.len()) };
         bytes[at] ^= 1 << dice.below(8);
         let starts = killed.written.iter().any(|write| write.wal == wal && write.bytes.start + 6 == at as u64);
         let hangs = (starts || at % BLOCK_LEN == 6) && at > 6 && matches!(bytes[at], 5..=8 | 11 | 131);
