@@ -182,7 +182,7 @@ impl Directory {
         let _changes = self.begin_change();
         let tenant = self.find(name).ok_or_else(no_such_tenant)?;
         tenant.set_status(Status::Destroying);
-        tenant.keys().clear();
+        tenant.keys().clear_after_loading();
         self.write(&tenant.row(Status::Destroying))?;
         self.finish_deletion(&tenant)
     }

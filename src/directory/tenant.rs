@@ -79,10 +79,15 @@ impl Tenant {
     /// `Denied` unless the tenant is active; else as [`keys::load`].
     pub(crate) fn ring(&self) -> Result<Arc<Ring>> {
         self.check_active()?;
-        self.keys.get(|| {
+        let ring = self.keys.get(|| {
+            // Asked again by whoever loads: none begins once a deletion has waited for the one under way.
+            self.check_active()?;
             let cell = self.cell()?;
             keys::load(&cell.rings, self.row.box_number, &self.row.belief(), &*self.roots)
-        })
+        })?;
+        // What was loaded while the tenant was being closed goes again.
+        self.check_active().inspect_err(|_| self.keys.clear())?;
+        Ok(ring)
     }
 
     /// Leave to write, while the guard lives.

@@ -77,6 +77,12 @@ impl CachedRing {
         *self.held.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
+    /// Waits for a load under way, which may be repairing a slot, and drops what it brought.
+    pub(crate) fn clear_after_loading(&self) {
+        let _loading = self.loading.lock().unwrap_or_else(PoisonError::into_inner);
+        self.clear();
+    }
+
     fn peek(&self) -> Option<Held> {
         self.held.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
