@@ -98,7 +98,7 @@ impl<K: Key, V> Collection<K, V> {
                 Err(error) => outcome = Err(error),
             }
         })?;
-        outcome.map(|()| values)
+        self.judge(outcome.map(|()| values))
     }
 
     /// Sets the value of `key`. Returns the version of this write.
@@ -187,7 +187,12 @@ impl<K: Key, V> Collection<K, V> {
             found = Some(seal::open(&ring, self.place(&engine_key), bytes).and_then(|opened| take(&opened)));
         })?;
         metrics::counter!("strongroom_reads_total").increment(1);
-        found.transpose()
+        self.judge(found.transpose())
+    }
+
+    /// After a failure the session is asked again: a box that was handed on meanwhile is no sign of tampering.
+    fn judge<T>(&self, found: Result<T>) -> Result<T> {
+        found.or_else(|error| self.authority.check(Right::Read).and(Err(error)))
     }
 
     fn set(&self, key: &K::Ref<'_>, value: &V, expected: Option<Expected>) -> Result<Version> {
