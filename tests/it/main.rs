@@ -12,6 +12,7 @@ mod engines;
 mod folders;
 mod golden;
 mod isolation;
+mod late_roots;
 mod lifecycle;
 mod limits;
 mod matrix;
