@@ -126,7 +126,7 @@ impl Catalog {
         check_name(name)?;
         let changes = self.begin_change();
         let info = self.look_up(&changes, name)?.ok_or_else(no_such_collection)?;
-        // The tenant before the collection, as writers do: the other way round they and a suspension could wait in a circle.
+        // The tenant before the collection, as writers do: else they, this and a suspension could wait in a circle.
         let _write = self.tenant.begin_write()?;
         let mut dropped = info.dropped.write().unwrap_or_else(PoisonError::into_inner);
         let ring = self.tenant.ring()?;
