@@ -183,8 +183,9 @@ fn empty_keys_and_values_are_keys_and_values() {
 /// Puts in edge values and their neighbours out of order, and takes every range between two of them.
 macro_rules! check_ranges {
     ($session:expr, $($type:ident)*) => {$({
-        let numbers = session_of_numbers!($type);
-        let collection = $session.collection(&CollectionDef::<$type, u8>::bincode(stringify!($type)).ordered()).unwrap();
+        let numbers = edges_of!($type);
+        let definition = CollectionDef::<$type, u8>::bincode(stringify!($type)).ordered();
+        let collection = $session.collection(&definition).unwrap();
         let mut model = BTreeMap::new();
         for (place, number) in numbers.iter().rev().enumerate() {
             collection.put(number, &(place as u8)).unwrap();
@@ -204,7 +205,7 @@ macro_rules! check_ranges {
     })*};
 }
 
-macro_rules! session_of_numbers {
+macro_rules! edges_of {
     ($type:ident) => {
         [$type::MIN, $type::MIN + 1, $type::MAX / 2 - 1, $type::MAX / 2, $type::MAX / 2 + 1, $type::MAX - 1, $type::MAX]
     };
