@@ -28,6 +28,8 @@ pub struct Documents {
     pub unfit_name: usize,
 }
 
+/// At least one document must be so long that pieces of it can be told from chance on the disk.
+const LONGEST_MIN: usize = 32;
 const FILES_CAP: usize = 3_000;
 const BYTES_CAP: usize = 150_000_000;
 
@@ -48,8 +50,8 @@ impl Documents {
             documents.cap();
         }
         documents.bytes = documents.taken.iter().map(|document| document.bytes).sum();
-        if documents.bytes == 0 {
-            return fail(format!("{} holds no document with a byte in it", folder.display()));
+        if documents.taken.iter().all(|document| document.bytes < LONGEST_MIN) {
+            return fail(format!("{} holds no document of {LONGEST_MIN} bytes or more", folder.display()));
         }
         Ok(documents)
     }

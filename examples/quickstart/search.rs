@@ -1,6 +1,6 @@
 //! Looks for thousands of byte strings at once, at every offset of every file.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,6 @@ pub const PATTERN_MIN_LEN: usize = 7;
 
 /// Byte strings to look for. A scan keeps the last seven bytes in a register; a bitmap says for nearly every offset
 /// that no pattern ends there, a table then says how long those are that could, and a hash of the whole decides.
-#[derive(Default)]
 pub struct Patterns {
     kinds: HashMap<Vec<u8>, Kind>,
     lengths_by_tail: HashMap<u64, Vec<usize>>,
@@ -33,8 +32,8 @@ pub struct Patterns {
 /// What a search found.
 #[derive(Default)]
 pub struct Hits {
-    counts: HashMap<Kind, u64>,
-    seen: HashSet<Vec<u8>>,
+    by_kind: HashMap<Kind, u64>,
+    by_pattern: HashMap<Vec<u8>, u64>,
     pub files: usize,
     pub bytes: u64,
 }
@@ -53,7 +52,6 @@ impl Patterns {
         if !lengths.contains(&pattern.len()) {
             lengths.push(pattern.len());
         }
-        self.may_end.resize(1 << (BITMAP_BITS - 6), 0);
         let bit = slot(tail);
         self.may_end[bit / 64] |= 1 << (bit % 64);
         self.longest = self.longest.max(pattern.len());
@@ -69,7 +67,7 @@ impl Patterns {
     pub fn without(self, kind: Kind, hits: &Hits) -> Self {
         let mut rest = Self::default();
         for (pattern, of) in &self.kinds {
-            if *of != kind || !hits.seen.contains(pattern) {
+            if *of != kind || hits.times(pattern) == 0 {
                 rest.add(*of, pattern);
             }
         }
@@ -87,7 +85,7 @@ impl Patterns {
     }
 
     /// Reads piece by piece; the end of each piece stays, so that no pattern is lost between two.
-    fn search_file(&self, path: &Path, hits: &mut Hits, bar: &ProgressBar) -> Outcome {
+    pub fn search_file(&self, path: &Path, hits: &mut Hits, bar: &ProgressBar) -> Outcome {
         let mut file = File::open(path)?;
         let mut buffer = vec![0; (1 << 20) + self.longest];
         let (mut kept, mut tail) = (0, 0);
@@ -117,23 +115,36 @@ impl Patterns {
         for &length in self.lengths_by_tail.get(&tail).into_iter().flatten() {
             let Some(candidate) = so_far.len().checked_sub(length).map(|start| &so_far[start..]) else { continue };
             if let Some(&kind) = self.kinds.get(candidate) {
-                *hits.counts.entry(kind).or_default() += 1;
-                if !hits.seen.contains(candidate) {
-                    hits.seen.insert(candidate.to_vec());
+                *hits.by_kind.entry(kind).or_default() += 1;
+                match hits.by_pattern.get_mut(candidate) {
+                    Some(times) => *times += 1,
+                    None => drop(hits.by_pattern.insert(candidate.to_vec(), 1)),
                 }
             }
         }
     }
 }
 
+impl Default for Patterns {
+    fn default() -> Self {
+        let may_end = vec![0; 1 << (BITMAP_BITS - 6)];
+        Self { kinds: HashMap::new(), lengths_by_tail: HashMap::new(), may_end, longest: 0 }
+    }
+}
+
 impl Hits {
     pub fn count(&self, kind: Kind) -> u64 {
-        self.counts.get(&kind).copied().unwrap_or(0)
+        self.by_kind.get(&kind).copied().unwrap_or(0)
+    }
+
+    /// How often a pattern was found.
+    pub fn times(&self, pattern: &[u8]) -> u64 {
+        self.by_pattern.get(pattern).copied().unwrap_or(0)
     }
 
     /// Whether every pattern of `kind` was found at least once.
     pub fn seen(&self, patterns: &Patterns, kind: Kind) -> bool {
-        patterns.kinds.iter().all(|(pattern, &of)| of != kind || self.seen.contains(pattern))
+        patterns.kinds.iter().all(|(pattern, &of)| of != kind || self.times(pattern) > 0)
     }
 }
 
