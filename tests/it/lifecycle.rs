@@ -69,7 +69,9 @@ fn a_suspended_tenant_answers_nobody_and_keeps_everything() {
         custody(room).resume_tenant("contoso").unwrap();
         custody(room).resume_tenant("contoso").unwrap();
         assert_eq!(state(room, "contoso"), Some(TenantState::Active));
-        assert_eq!(notes.get(&1).unwrap(), Some(vec![1; 5000]), "the session goes on");
+        assert_eq!(kind(notes.get(&1)), Some(ErrorKind::Closed), "a suspension ends its sessions for good");
+        let notes = room.session(&user("contoso"), "contoso").unwrap().collection(&NOTES).unwrap();
+        assert_eq!(notes.get(&1).unwrap(), Some(vec![1; 5000]), "and keeps everything");
         assert_eq!(notes.count().unwrap(), 50);
     });
 }

@@ -92,9 +92,10 @@ fn no_module_imports_from_above_itself() {
 }
 
 #[test]
-fn every_function_of_the_crate_root_is_re_exported_from_below() {
+fn the_crate_root_is_a_title_page() {
     let lib = fs::read_to_string(root().join("src/lib.rs")).expect("lib.rs");
-    assert!(!lib.contains("fn "), "lib.rs is a title page");
+    let code: Vec<&str> = lib.lines().filter(|line| !line.starts_with("//")).collect();
+    assert!(!code.iter().any(|line| line.contains("fn ")), "lib.rs is a title page");
     assert!(lib.contains("#![forbid(unsafe_code)]"));
 }
 
@@ -110,7 +111,7 @@ fn long_functions(text: &str) -> Vec<usize> {
                     ["pub", "pub(crate)", "pub(super)", "const", "unsafe", "async", "extern"].contains(&word)
                 })
         });
-        if begins && !line.trim_end().ends_with(';') {
+        if begins && !line.trim_end().ends_with([';', '}']) {
             open.push((number, indent));
         } else if line.trim_end() == format!("{}}}", " ".repeat(indent))
             && let Some(&(start, at)) = open.last()
