@@ -77,7 +77,7 @@ impl Error {
     }
 
     pub(crate) fn denied() -> Self {
-        Self::new(ErrorKind::Denied, "the credential does not speak for this tenant")
+        Self::new(ErrorKind::Denied, "the credential does not entitle its bearer to this")
     }
 
     pub(crate) fn invalid(context: impl Into<Cow<'static, str>>) -> Self {

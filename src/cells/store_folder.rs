@@ -28,11 +28,18 @@ impl StoreFolder {
         let failed = |error| Error::io("the folder of the store cannot be used", error);
         folder::make(root).map_err(failed)?;
         let root = root.canonicalize().map_err(failed)?;
-        let format = root.join("FORMAT");
-        if !format.exists() && !holds_only_beginnings(&root).map_err(failed)? {
-            return Err(Error::invalid("the folder holds something that is not a strongroom store"));
+        let (format, lock_file) = (root.join("FORMAT"), root.join("LOCK"));
+        let is_strange = || Ok::<_, Error>(!format.exists() && !holds_only_beginnings(&root).map_err(failed)?);
+        let stranger = || Error::invalid("the folder holds something that is not a strongroom store");
+        // Nothing is put into a stranger's folder, not even a lock; and what another process is just making is looked
+        // at only once it is ours.
+        if !lock_file.exists() && is_strange()? {
+            return Err(stranger());
         }
-        let lock = lock(&root.join("LOCK"))?;
+        let lock = lock(&lock_file)?;
+        if is_strange()? {
+            return Err(stranger());
+        }
         let store = Self { root, _lock: lock };
         if format.exists() {
             Self::check_format(&format)?;
@@ -119,7 +126,8 @@ impl StoreFolder {
         let place = place.unwrap_or_else(|| quarantine.join("more"));
         tracing::warn!("a folder among the cells is not a finished cell; moved to quarantine");
         fs::rename(stranger, place)?;
-        folder::sync(&quarantine)
+        folder::sync(&quarantine)?;
+        stranger.parent().map_or(Ok(()), folder::sync)
     }
 }
 

@@ -7,7 +7,7 @@ use super::write::{self, Change, Expected};
 use crate::engine::Durability;
 use crate::error::{Error, Result};
 
-/// The most changes of a batch, and the most bytes of their values.
+/// The most changes of a batch, and the most bytes of their keys and values.
 const CHANGES_MAX: usize = 65_536;
 const BYTES_MAX: usize = 64 << 20;
 
@@ -29,7 +29,7 @@ impl WriteBatch {
     ///
     /// # Errors
     /// [`Invalid`](crate::ErrorKind::Invalid) past a limit: of a key, of a value, of 65,536 changes or 64 MiB of
-    /// values. The batch is gone; nothing was written.
+    /// stored keys and values. The batch is gone; nothing was written.
     pub fn put<K: Key, V>(self, collection: &CollectionDef<K, V>, key: &K::Ref<'_>, value: &V) -> Result<Self> {
         self.change(collection, key, Some(value), None)
     }
@@ -94,9 +94,9 @@ impl WriteBatch {
     ) -> Result<Self> {
         let info = super::resolve(&self.authority, definition)?;
         let change = super::change(&self.authority, &info, definition, key, value, expected)?;
-        self.bytes += change.value.as_ref().map_or(0, |value| value.len());
+        self.bytes += change.engine_key.len() + change.value.as_ref().map_or(0, |value| value.len());
         if self.changes.len() == CHANGES_MAX || self.bytes > BYTES_MAX {
-            return Err(Error::invalid("a batch has at most 65,536 changes and 64 MiB of values"));
+            return Err(Error::invalid("a batch has at most 65,536 changes and 64 MiB of keys and values"));
         }
         self.changes.push(change);
         Ok(self)

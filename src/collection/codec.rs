@@ -1,13 +1,16 @@
 //! How a value becomes bytes. Named in the definition of a collection and pinned in the catalog.
 
 use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::error::{Error, Result};
 use crate::secret::Plaintext;
 
 /// The longest encoded value, in bytes: 16 MiB.
 pub const VALUE_MAX_LEN: usize = 16 << 20;
+
+/// The deepest nesting of a CBOR value.
+const NESTING_MAX: usize = 200;
 
 /// A codec for values of one type.
 pub(crate) struct Codec<V> {
@@ -65,7 +68,17 @@ impl std::io::Write for Bounded {
 fn encode_cbor<V: Serialize>(value: &V) -> Result<Plaintext> {
     let mut out = Bounded(Plaintext::default());
     ciborium::into_writer(value, &mut out).map_err(|_| unencodable())?;
+    check_nesting(&out.0)?;
     Ok(out.0)
+}
+
+/// What could be written and not read again is refused when it is written. Every level takes a byte at least.
+fn check_nesting(bytes: &[u8]) -> Result<()> {
+    if bytes.len() <= NESTING_MAX {
+        return Ok(());
+    }
+    let read = ciborium::de::from_reader_with_recursion_limit::<IgnoredAny, _>(bytes, NESTING_MAX);
+    read.map(drop).map_err(|_| Error::invalid("the value is nested more than 200 levels deep"))
 }
 
 fn decode_cbor<V: DeserializeOwned>(mut bytes: &[u8]) -> Result<V> {

@@ -51,7 +51,8 @@ pub(super) struct Shape {
 
 impl<K: Key, V: Serialize + DeserializeOwned> CollectionDef<K, V> {
     /// Values as CBOR (RFC 8949): self-describing. Fields may be added to a type as long as older records still
-    /// decode (`#[serde(default)]`).
+    /// decode (`#[serde(default)]`). At most 200 levels deep. CBOR writes `Some(x)` as `x`, so that `Some(None)` and
+    /// `Some(())` come back as `None`.
     #[must_use]
     pub const fn cbor(name: &'static str) -> Self {
         Self::new(name, Codec::CBOR)

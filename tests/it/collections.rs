@@ -386,3 +386,19 @@ fn a_batch_applies_its_changes_in_order_and_judges_by_what_was_before_it() {
         assert!(!left.contains(&9).unwrap());
     });
 }
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Nest(Vec<Nest>);
+
+#[test]
+fn what_cannot_be_read_again_is_not_written() {
+    on_both(|room| {
+        let session = session(room);
+        let nests = session.collection(&CollectionDef::<u64, Nest>::cbor("nests")).unwrap();
+        let nested = |depth| (1..depth).fold(Nest(vec![]), |inner, _| Nest(vec![inner]));
+        nests.put(&1, &nested(199)).unwrap();
+        assert_eq!(nests.get(&1).unwrap(), Some(nested(199)));
+        assert_eq!(nests.put(&1, &nested(300)).unwrap_err().kind(), ErrorKind::Invalid);
+        assert_eq!(nests.get(&1).unwrap(), Some(nested(199)), "nothing was written");
+    });
+}
