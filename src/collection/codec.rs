@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::error::{Error, Result};
+use crate::seal::Opened;
 use crate::secret::Plaintext;
 
 /// The longest encoded value, in bytes: 16 MiB.
@@ -16,7 +17,7 @@ const NESTING_MAX: usize = 200;
 pub(crate) struct Codec<V> {
     pub(crate) id: CodecId,
     pub(crate) encode: fn(&V) -> Result<Plaintext>,
-    pub(crate) decode: fn(&[u8]) -> Result<V>,
+    pub(crate) decode: fn(Opened) -> Result<V>,
 }
 
 /// Which codec, as the catalog pins it.
@@ -36,7 +37,7 @@ impl Codec<Vec<u8>> {
     pub(crate) const BYTES: Self = Self {
         id: CodecId::Bytes,
         encode: |value| bounded(value.len()).map(|()| Plaintext::copy_of(value)),
-        decode: |bytes| Ok(bytes.to_vec()),
+        decode: |opened| Ok(opened.into_value()),
     };
 }
 
@@ -81,7 +82,8 @@ fn check_nesting(bytes: &[u8]) -> Result<()> {
     read.map(drop).map_err(|_| Error::invalid("the value is nested more than 200 levels deep"))
 }
 
-fn decode_cbor<V: DeserializeOwned>(mut bytes: &[u8]) -> Result<V> {
+fn decode_cbor<V: DeserializeOwned>(opened: Opened) -> Result<V> {
+    let mut bytes = opened.value();
     let value = ciborium::from_reader(&mut bytes).map_err(|_| undecodable())?;
     if bytes.is_empty() { Ok(value) } else { Err(undecodable()) }
 }
@@ -92,7 +94,8 @@ fn encode_bincode<V: Serialize>(value: &V) -> Result<Plaintext> {
     Ok(out.0)
 }
 
-fn decode_bincode<V: DeserializeOwned>(bytes: &[u8]) -> Result<V> {
+fn decode_bincode<V: DeserializeOwned>(opened: Opened) -> Result<V> {
+    let bytes = opened.value();
     let config = bincode::config::legacy().with_limit::<VALUE_MAX_LEN>();
     let (value, read) = bincode::serde::decode_from_slice(bytes, config).map_err(|_| undecodable())?;
     if read == bytes.len() { Ok(value) } else { Err(undecodable()) }

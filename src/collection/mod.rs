@@ -67,7 +67,10 @@ impl<K: Key, V> Collection<K, V> {
     /// # Errors
     /// As [`get`](Self::get).
     pub fn entry(&self, key: &K::Ref<'_>) -> Result<Option<Entry<V>>> {
-        self.read(key, |opened| Ok(Entry { value: self.decode(opened)?, version: opened.version() }))
+        self.read(key, |opened| {
+            let version = opened.version();
+            Ok(Entry { value: self.decode(opened)?, version })
+        })
     }
 
     /// Whether there is a record of this key. The record is opened: a damaged one is an error, not a yes.
@@ -92,7 +95,7 @@ impl<K: Key, V> Collection<K, V> {
         let mut outcome = Ok(());
         tenant.engine()?.multi_get(tenant.keyspace(), &engine_keys, &mut |place, bytes| {
             let opened =
-                seal::open(&ring, self.place(&engine_keys[place]), bytes).and_then(|opened| self.decode(&opened));
+                seal::open(&ring, self.place(&engine_keys[place]), bytes).and_then(|opened| self.decode(opened));
             match opened {
                 Ok(value) => values[place] = Some(value),
                 Err(error) => outcome = Err(error),
@@ -176,7 +179,7 @@ impl<K: Key, V> Collection<K, V> {
         Ok(count)
     }
 
-    fn read<T>(&self, key: &K::Ref<'_>, take: impl Fn(&Opened) -> Result<T>) -> Result<Option<T>> {
+    fn read<T>(&self, key: &K::Ref<'_>, take: impl Fn(Opened) -> Result<T>) -> Result<Option<T>> {
         self.authority.check(Right::Read)?;
         self.info.check_not_dropped()?;
         let tenant = self.authority.tenant();
@@ -184,7 +187,7 @@ impl<K: Key, V> Collection<K, V> {
         let engine_key = self.engine_key(&ring, key)?;
         let mut found = None;
         tenant.engine()?.get(tenant.keyspace(), &engine_key, &mut |bytes| {
-            found = Some(seal::open(&ring, self.place(&engine_key), bytes).and_then(|opened| take(&opened)));
+            found = Some(seal::open(&ring, self.place(&engine_key), bytes).and_then(&take));
         })?;
         metrics::counter!("strongroom_reads_total").increment(1);
         self.judge(found.transpose())
@@ -213,8 +216,8 @@ impl<K: Key, V> Collection<K, V> {
         Place { collection: self.info.id, engine_key }
     }
 
-    fn decode(&self, opened: &Opened) -> Result<V> {
-        (self.definition.codec.decode)(opened.value())
+    fn decode(&self, opened: Opened) -> Result<V> {
+        (self.definition.codec.decode)(opened)
     }
 }
 

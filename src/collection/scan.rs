@@ -145,7 +145,7 @@ impl<K: Key, V> Iterator for Scan<K, V> {
     fn next(&mut self) -> Option<Self::Item> {
         let decoded = self.next_opened()?.and_then(|(components, opened)| {
             let key = K::join(&components).ok_or_else(Error::tampered)?;
-            Ok((key, self.collection.decode(&opened)?))
+            Ok((key, self.collection.decode(opened)?))
         });
         Some(decoded.map_err(|error| self.end(error)))
     }

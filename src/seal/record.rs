@@ -118,6 +118,14 @@ impl Opened {
         &self.bytes[self.value.clone()]
     }
 
+    /// The value alone, in the buffer that it was decrypted in. Its new owner is not bound to wipe it.
+    pub(crate) fn into_value(mut self) -> Vec<u8> {
+        let (mut bytes, value) = (std::mem::take(&mut self.bytes), self.value.clone());
+        bytes.truncate(value.end);
+        bytes.drain(..value.start);
+        bytes
+    }
+
     pub(crate) fn version(&self) -> Version {
         self.version
     }
