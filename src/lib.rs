@@ -88,6 +88,8 @@ mod layers;
 #[cfg(feature = "bench-internals")]
 #[doc(hidden)]
 pub mod bench;
+#[cfg(fuzzing)]
+pub mod fuzz;
 
 // Front door
 mod strongroom;

@@ -1,6 +1,8 @@
 //! Key rings: a tenant's keys, how they are sealed, and how they come back. Told by the caller which ring to believe.
 
 mod cache;
+#[cfg(fuzzing)]
+pub(crate) mod fuzz;
 mod policy;
 mod ring;
 mod slot;
