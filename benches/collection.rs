@@ -1,6 +1,7 @@
 //! A collection of hidden keys against plain RocksDB: the same records, the same durability, in turns.
 //!
 //! `cargo bench --profile dev --bench collection`
+#![expect(clippy::disallowed_types, reason = "plain RocksDB is what is compared with")]
 
 mod support {
     pub mod contenders;

@@ -73,8 +73,8 @@ mod tests {
         let value = &part["value"];
         let number = || value.as_u64().unwrap();
         match part["type"].as_str().unwrap() {
-            "u8" => vec![number() as u8],
-            "u32" => (number() as u32).to_be_bytes().to_vec(),
+            "u8" => vec![u8::try_from(number()).unwrap()],
+            "u32" => u32::try_from(number()).unwrap().to_be_bytes().to_vec(),
             "u64" => number().to_be_bytes().to_vec(),
             "bytes" => crate::testing::hex(value),
             "text" => value.as_str().unwrap().as_bytes().to_vec(),

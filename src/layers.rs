@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use crate::access::VerifiedIdentity;
 use crate::clock::{Clock, SystemClock};
 use crate::collection::{Authority, Catalog, CollectionDef};
 use crate::engine::{Batch, Durability, Opaque};
@@ -58,13 +57,10 @@ impl World {
         Arc::new(Catalog::open(tenant).unwrap())
     }
 
-    fn identity(&self, name: &str) -> Arc<VerifiedIdentity> {
-        Arc::new(crate::access::verify(&Gullible, name, &*SystemClock::new()).unwrap())
-    }
-
     fn grant(&self, identity: &str, catalog: &str) -> Result<Session> {
         let clock: Arc<dyn Clock> = SystemClock::new();
-        let (identity, catalog) = (self.identity(identity), self.catalog(catalog));
+        let identity = Arc::new(crate::access::verify(&Gullible, identity, &*clock)?);
+        let catalog = self.catalog(catalog);
         let open = Arc::new(AtomicBool::new(true));
         Ok(Session::new(Authority::grant(identity, catalog, clock, Arc::new(OsEntropy), open)?))
     }

@@ -159,6 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[expect(clippy::cast_possible_truncation, reason = "any bytes will do")]
     fn seals_as_the_crate_aes_siv_does_and_opens_nothing_else() {
         for seed in 0..8 {
             let bytes: [u8; 64] = std::array::from_fn(|place| (place * 7) as u8 ^ (seed * 31));

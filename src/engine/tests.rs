@@ -1,4 +1,5 @@
 //! One conformance suite over every engine.
+#![expect(clippy::cast_possible_truncation, reason = "the numbers of these tests are small")]
 
 use super::*;
 use crate::error::ErrorKind;

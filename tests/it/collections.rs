@@ -392,8 +392,7 @@ struct Nest(Vec<Nest>);
 
 #[test]
 fn what_cannot_be_read_again_is_not_written() {
-    on_both(|room| {
-        let session = session(room);
+    with_session(|session| {
         let nests = session.collection(&CollectionDef::<u64, Nest>::cbor("nests")).unwrap();
         let nested = |depth| (1..depth).fold(Nest(vec![]), |inner, _| Nest(vec![inner]));
         nests.put(&1, &nested(199)).unwrap();

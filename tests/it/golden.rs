@@ -30,7 +30,7 @@ fn golden() -> PathBuf {
 }
 
 fn message(number: u64) -> Message {
-    Message { subject: format!("message {number}"), read: number % 2 == 0, parts: vec![number as u32; 3] }
+    Message { subject: format!("message {number}"), read: number.is_multiple_of(2), parts: vec![number as u32; 3] }
 }
 
 /// `late`: what is written after the store was opened again, so that it lies in the log and not in a table.

@@ -196,7 +196,7 @@ fn everything_read(reader: &Session, owner: &str) -> Vec<String> {
     for &key in &keys {
         read.extend(mail.get(&("inbox", key)).unwrap());
         read.extend(log.get(&key).unwrap());
-        read.extend(mail.entry(&("inbox", key)).unwrap().map(|entry| entry.into_value()));
+        read.extend(mail.entry(&("inbox", key)).unwrap().map(strongroom::Entry::into_value));
         read.extend(log.entry(&key).unwrap().map(|entry| entry.value().clone()));
     }
     let pairs: Vec<(&str, u64)> = keys.iter().map(|&key| ("inbox", key)).collect();

@@ -238,7 +238,7 @@ fn an_unknown_tenant_and_a_forbidden_one_look_alike_to_the_byte() {
         let forbidden = texts("contoso");
         assert!(!forbidden.1.contains("contoso"));
         for tenant in ["nobody", "gone", "asleep", "", "No Name", "contoso\0", &too_long] {
-            assert_eq!(texts(tenant), forbidden, "{:.20?}", tenant);
+            assert_eq!(texts(tenant), forbidden, "{tenant:.20?}");
         }
         let error = room.home_session(&user("nobody")).unwrap_err();
         assert_eq!((error.to_string(), format!("{error:?}"), format!("{error:#?}")), forbidden);

@@ -233,7 +233,7 @@ fn tenants_are_named_by_the_rule_only() {
         let too_long = ["x".repeat(NAME_MAX_LEN + 1), "x".repeat(1 << 20)];
         for name in BAD_NAMES.into_iter().chain(too_long.iter().map(String::as_str)) {
             let outcome = custody.create_tenant(TenantSpec::new(name, ISSUER, "claim"));
-            assert_eq!(kind(outcome), Some(ErrorKind::Invalid), "{:.20?}", name);
+            assert_eq!(kind(outcome), Some(ErrorKind::Invalid), "{name:.20?}");
             assert_eq!(kind(custody.suspend_tenant(name)), Some(ErrorKind::NotFound));
             assert_eq!(kind(custody.delete_tenant(name)), Some(ErrorKind::NotFound));
             assert_eq!(kind(room.session(&user("claim"), name)), Some(ErrorKind::Denied));
@@ -259,7 +259,7 @@ fn collections_are_named_by_the_rule_only() {
         }
         let too_long = [70_000, NAME_MAX_LEN + 1, 5000, 1 << 20].map(|length| "x".repeat(length));
         for name in too_long.iter().map(String::as_str).chain(BAD_NAMES) {
-            assert_eq!(outcomes_of_name(room, name), [Some(ErrorKind::Invalid); 3], "{:.20?}", name);
+            assert_eq!(outcomes_of_name(room, name), [Some(ErrorKind::Invalid); 3], "{name:.20?}");
         }
         assert_eq!(room.session(&user("contoso"), "contoso").unwrap().collections().unwrap(), []);
     });

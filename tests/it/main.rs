@@ -1,4 +1,9 @@
 //! Tests through the public doors, in one binary because RocksDB links statically into each.
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::case_sensitive_file_extension_comparisons,
+    reason = "numbers and file names of tests are known"
+)]
 
 mod chance;
 mod child;

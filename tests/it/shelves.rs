@@ -273,7 +273,7 @@ impl<C: Case> Shelf for C {
 
 /// The value that stands for a number: most are short, and every sixteenth fills half a page of a scan.
 fn valued<C: Case>(number: u64) -> C::Value {
-    let length = if number % 16 == 0 { 70_000 } else { number % 300 };
+    let length = if number.is_multiple_of(16) { 70_000 } else { number % 300 };
     C::value(format!("{number} {}", "z".repeat(length as usize)))
 }
 

@@ -155,7 +155,7 @@ fn exactly_one_of_many_creates_a_tenant() {
             });
             assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1);
             assert!(
-                outcomes.iter().flat_map(|outcome| outcome.as_ref().err()).all(|kind| *kind == ErrorKind::Conflict)
+                outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).all(|kind| *kind == ErrorKind::Conflict)
             );
             session_works(&room.home_session(&user(&name)).unwrap());
         }

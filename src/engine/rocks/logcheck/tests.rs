@@ -1,4 +1,5 @@
 //! Damage of every kind against logs from a second, plain writer of the format.
+#![expect(clippy::cast_possible_truncation, reason = "the numbers of these tests are small")]
 
 use std::fs;
 
@@ -172,7 +173,7 @@ fn every_truncation_of_the_last_wal_opens_and_of_an_earlier_one_does_not() {
     for len in 0..=new.bytes.len() {
         let expected = if ends(&new).contains(&len) { WHOLE } else { TORN };
         assert_eq!(judge(&[&old.bytes, &new.bytes[..len]]), expected, "{len}");
-        let zeros = [&new.bytes[..len], &[0; 3 * BLOCK_LEN]].concat();
+        let zeros = [&new.bytes[..len], &vec![0; 3 * BLOCK_LEN]].concat();
         assert_eq!(judge(&[&old.bytes, &zeros]), TORN, "{len} and zeros");
     }
     for len in 0..old.bytes.len() {
@@ -190,7 +191,7 @@ fn every_truncation_of_large_records_opens() {
     for len in (0..log.bytes.len()).filter(|len| len % 13 == 0 || len % BLOCK_LEN < 12) {
         let ends = len == 0 || log.records.iter().any(|record| record.end == len);
         assert_eq!(judge(&[&log.bytes[..len]]), if ends { WHOLE } else { TORN }, "{len}");
-        let zeros = [&log.bytes[..len], &[0; 40_000][..]].concat();
+        let zeros = [&log.bytes[..len], &vec![0; 40_000]].concat();
         assert_eq!(judge(&[&zeros]), TORN, "{len}");
     }
 }
