@@ -94,6 +94,9 @@ pub fn syncwatch() -> &'static Path {
         let compiled = Command::new("cc").args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).arg(source).status();
         let compiled = compiled.expect("this test needs a C compiler named cc, as building RocksDB does");
         assert!(compiled.success(), "cc cannot compile syncwatch.c: {compiled}");
-        library
+        // One name for all runs, changed at once: another run may be loading it.
+        let name = library.with_file_name("syncwatch.so");
+        std::fs::rename(library, &name).expect("a file that can be renamed");
+        name
     })
 }
