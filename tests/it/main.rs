@@ -2,7 +2,11 @@
 #![expect(
     clippy::cast_possible_truncation,
     clippy::case_sensitive_file_extension_comparisons,
-    reason = "numbers and file names of tests are known"
+    clippy::format_collect,
+    clippy::needless_range_loop,
+    clippy::option_option,
+    clippy::type_complexity,
+    reason = "numbers, names and shapes of tests are known and small"
 )]
 
 mod chance;

@@ -1,6 +1,7 @@
 //! Ring slots that somebody has changed: an untouched twin heals, everything else is refused, and no root key is asked
 //! before a slot is the one that the directory describes.
 
+use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -175,7 +176,7 @@ fn slots_of_others_of_before_and_of_elsewhere_are_refused_before_any_root_is_ask
     corrupt(&vec![0; SLOT], "slots of zeros");
     corrupt(&with_checksum(vec![0; SLOT]), "zeros with a checksum");
     corrupt(&vec![0xFF; SLOT], "slots of ones");
-    let elsewhere = Sample { folder: folders::in_memory(), facts: Default::default() };
+    let elsewhere = Sample { folder: folders::in_memory(), facts: BTreeMap::default() };
     folders::copy(&sample.keys(), &elsewhere.keys());
     let room = elsewhere.open(&elsewhere.store()).unwrap();
     support::make_tenants(&room, &["contoso"]);

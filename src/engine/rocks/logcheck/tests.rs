@@ -247,7 +247,7 @@ fn zeros_in_the_middle_are_a_hole() {
         damaged[start..start + 512].fill(0);
         assert_eq!(judge(&[&damaged]), CORRUPT, "{start}");
     }
-    let whole_block = [&log.bytes[..BLOCK_LEN], &[0; BLOCK_LEN], &log.bytes[2 * BLOCK_LEN..]].concat();
+    let whole_block = [&log.bytes[..BLOCK_LEN], &vec![0; BLOCK_LEN], &log.bytes[2 * BLOCK_LEN..]].concat();
     assert_eq!(judge(&[&whole_block]), CORRUPT);
     let spliced = [&log.bytes[..BLOCK_LEN], &log.bytes[2 * BLOCK_LEN..]].concat();
     assert_eq!(judge(&[&spliced]), CORRUPT);
@@ -459,6 +459,7 @@ proptest! {
 /// Run with `--ignored --nocapture`: how fast 64 MB are read.
 #[test]
 #[ignore = "a measurement"]
+#[expect(clippy::disallowed_methods, reason = "a measurement")]
 fn throughput_of_64_mb() {
     for len in [200, 1100, 100_000] {
         let mut log = Log::default();
