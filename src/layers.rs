@@ -53,8 +53,9 @@ impl World {
     }
 
     fn catalog(&self, name: &str) -> Arc<Catalog> {
-        let tenant = self.room.directory().find(name).unwrap();
-        Arc::new(Catalog::open(tenant).unwrap())
+        let directory = self.room.directory().clone();
+        let tenant = directory.find(name).unwrap();
+        Arc::new(Catalog::open(directory, tenant).unwrap())
     }
 
     fn grant(&self, identity: &str, catalog: &str) -> Result<Session> {

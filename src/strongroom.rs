@@ -115,7 +115,7 @@ impl Strongroom {
     }
 
     #[cfg(test)]
-    pub(crate) fn directory(&self) -> &Directory {
+    pub(crate) fn directory(&self) -> &Arc<Directory> {
         &self.directory
     }
 
@@ -135,7 +135,7 @@ impl Strongroom {
         if let Some(catalog) = known {
             return Ok(catalog);
         }
-        let catalog = Arc::new(Catalog::open(tenant.clone())?);
+        let catalog = Arc::new(Catalog::open(self.directory.clone(), tenant.clone())?);
         let mut catalogs = self.catalogs.write().unwrap_or_else(PoisonError::into_inner);
         catalogs.retain(|_, catalog| catalog.tenant().status() != Status::Destroying);
         Ok(catalogs.entry(tenant.incarnation()).or_insert(catalog).clone())

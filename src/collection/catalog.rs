@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use serde::{Deserialize, Serialize};
 
 use super::definition::{KeyMode, Shape};
-use crate::directory::Tenant;
+use crate::directory::{Directory, Tenant};
 use crate::engine::{Batch, Durability, end_of_prefix};
 use crate::entropy::Entropy;
 use crate::error::{Error, ErrorKind, Result};
@@ -24,6 +24,7 @@ const COUNTER: &[u8] = b"last id";
 
 /// A tenant's collections, and the tenant.
 pub(crate) struct Catalog {
+    directory: Arc<Directory>,
     tenant: Arc<Tenant>,
     known: RwLock<HashMap<String, Arc<Info>>>,
     changes: Mutex<()>,
@@ -60,17 +61,25 @@ impl Catalog {
     /// The catalog of a tenant.
     ///
     /// # Errors
-    /// `Corrupt` if the box holds records and no catalog.
-    pub(crate) fn open(tenant: Arc<Tenant>) -> Result<Self> {
-        let catalog = Self { known: RwLock::default(), changes: Mutex::default(), tenant };
-        let ring = catalog.tenant.ring()?;
-        let engine = catalog.tenant.engine()?;
-        if catalog.last_id(&ring)?.is_none()
-            && !engine.view()?.page(catalog.tenant.keyspace(), &[], None, 1)?.rows.is_empty()
-        {
-            return Err(Error::corrupt("the tenant's box holds records and no catalog of this tenant"));
+    /// `Corrupt` if the box holds records and no catalog, or had a catalog and has none.
+    pub(crate) fn open(directory: Arc<Directory>, tenant: Arc<Tenant>) -> Result<Self> {
+        let catalog = Self { directory, known: RwLock::default(), changes: Mutex::default(), tenant };
+        match catalog.last_id(&*catalog.tenant.ring()?)? {
+            Some(_) => catalog.directory.stamp(&catalog.tenant)?,
+            None if catalog.tenant.is_stamped() => {
+                return Err(Error::corrupt("the tenant's box had a catalog, and has none"));
+            }
+            None => catalog.check_empty()?,
         }
         Ok(catalog)
+    }
+
+    fn check_empty(&self) -> Result<()> {
+        let page = self.tenant.engine()?.view()?.page(self.tenant.keyspace(), &[], None, 1)?;
+        if page.rows.is_empty() {
+            return Ok(());
+        }
+        Err(Error::corrupt("the tenant's box holds records and no catalog of this tenant"))
     }
 
     pub(crate) fn tenant(&self) -> &Arc<Tenant> {
@@ -97,6 +106,14 @@ impl Catalog {
         if let Some(info) = self.look_up(&changes, name)? {
             return info.of_shape(shape);
         }
+        let entry = self.make(name, shape, entropy)?;
+        // After the catalog, so that a stamp never promises what a crash has kept from being; and without the tenant's
+        // gate, for which a suspension waits while it holds the directory.
+        self.directory.stamp(&self.tenant)?;
+        Ok(self.remember(entry))
+    }
+
+    fn make(&self, name: &str, shape: &Shape, entropy: &dyn Entropy) -> Result<Entry> {
         let _write = self.tenant.begin_write()?;
         let ring = self.tenant.ring()?;
         let last = self.last_id(&ring)?.unwrap_or(LAST_OWN_ID);
@@ -108,7 +125,7 @@ impl Catalog {
         self.table().put(&mut batch, &ring, entropy, &[COUNTER], &entry.id)?;
         self.table().put(&mut batch, &ring, entropy, &[ENTRY, name.as_bytes()], &entry)?;
         self.tenant.engine()?.apply(batch)?;
-        Ok(self.remember(entry))
+        Ok(entry)
     }
 
     /// Every collection, by name.

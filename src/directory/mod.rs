@@ -176,6 +176,20 @@ impl Directory {
         Ok(())
     }
 
+    /// Notes in a tenant's row that its box has a catalog. After a crash before it, the next session notes it.
+    pub(crate) fn stamp(&self, tenant: &Tenant) -> Result<()> {
+        if tenant.is_stamped() {
+            return Ok(());
+        }
+        let _changes = self.begin_change();
+        if tenant.is_stamped() || tenant.status() == Status::Destroying {
+            return Ok(());
+        }
+        self.write(&Row { stamped: true, ..tenant.row(tenant.status()) })?;
+        tenant.set_stamped();
+        Ok(())
+    }
+
     /// Deletes a tenant: closed, row `destroying` (the commit point), both slots overwritten, its box wiped, its row
     /// gone. After a crash the next opening of the store goes on where it stopped.
     pub(crate) fn delete(&self, name: &str) -> Result<()> {

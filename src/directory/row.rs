@@ -35,6 +35,8 @@ pub(crate) struct Row {
     /// Set when an owner has refused.
     pub(crate) fence: Option<Fence>,
     pub(crate) region: Option<String>,
+    /// Set once the box has a catalog: from then on an empty box is one that was emptied.
+    pub(crate) stamped: bool,
 }
 
 /// An epoch as the row knows it.
@@ -112,6 +114,7 @@ impl Row {
             next: None,
             fence: None,
             region: None,
+            stamped: false,
             name,
             cell,
             box_number,

@@ -1,6 +1,6 @@
 //! A tenant as its sessions hold it: its box and no other, its keys, and whether it is open.
 
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 
 use super::row::{Row, Speaker, Status};
@@ -14,6 +14,7 @@ use crate::name::{Incarnation, TenantName};
 pub(crate) struct Tenant {
     row: Row,
     status: AtomicU8,
+    stamped: AtomicBool,
     /// Counts the changes of status: a session belongs to one term and does not outlive it.
     term: AtomicU64,
     /// Read-held by every write, so that a deletion waits for those under way and none comes after it.
@@ -28,6 +29,7 @@ impl Tenant {
     pub(super) fn new(row: Row, cells: Arc<Cells>, roots: Arc<dyn RootKeys>, keys: CachedRing) -> Self {
         let status = AtomicU8::new(row.status as u8);
         Self {
+            stamped: AtomicBool::new(row.stamped),
             row,
             status,
             term: AtomicU64::new(0),
@@ -90,6 +92,15 @@ impl Tenant {
         Ok(ring)
     }
 
+    /// Whether the directory says that the box has a catalog.
+    pub(crate) fn is_stamped(&self) -> bool {
+        self.stamped.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn set_stamped(&self) {
+        self.stamped.store(true, Ordering::SeqCst);
+    }
+
     /// Leave to write, while the guard lives.
     pub(crate) fn begin_write(&self) -> Result<RwLockReadGuard<'_, ()>> {
         let guard = self.writes.read().unwrap_or_else(PoisonError::into_inner);
@@ -127,7 +138,7 @@ impl Tenant {
     }
 
     pub(super) fn row(&self, status: Status) -> Row {
-        Row { status, ..self.row.clone() }
+        Row { status, stamped: self.is_stamped(), ..self.row.clone() }
     }
 
     pub(super) fn keys(&self) -> &CachedRing {

@@ -203,15 +203,17 @@ fn batches_have_at_most_65536_changes() {
 }
 
 #[test]
-fn batches_have_at_most_64_mib_of_values() {
+fn batches_have_at_most_64_mib_of_keys_and_values() {
     with_session(|session| {
         let files = session.collection(&FILES).unwrap();
         let value = vec![7; VALUE_MAX_LEN];
         let full = || {
-            let keys = ["1", "2", "3", "4"].into_iter();
-            keys.fold(session.batch(), |batch, key| batch.put(&FILES, &key, &value).unwrap())
+            let keys = ["1", "2", "3"].into_iter();
+            let batch = keys.fold(session.batch(), |batch, key| batch.put(&FILES, &key, &value).unwrap());
+            batch.put(&FILES, &"4", &vec![7; VALUE_MAX_LEN - 1024]).unwrap()
         };
-        assert_eq!(kind(full().put(&FILES, &"5", &vec![1])), Some(ErrorKind::Invalid));
+        assert_eq!(kind(full().put(&FILES, &"5", &vec![1; 1024])), Some(ErrorKind::Invalid));
+        assert_eq!(kind(full().delete(&FILES, &"k".repeat(1024).as_str())), Some(ErrorKind::Invalid), "keys count");
         assert_eq!(files.count().unwrap(), 0);
         full().put(&FILES, &"5", &vec![]).unwrap().commit().unwrap();
         assert_eq!(files.count().unwrap(), 5);
