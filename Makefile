@@ -31,7 +31,7 @@ fuzz: deps
 	@fuzz/run $(SECONDS)
 
 bench: deps
-	@$(patiently) cargo bench --profile dev
+	@$(patiently) cargo bench --profile dev --features bench-internals
 
 lint: deps
 	@cargo fmt --check

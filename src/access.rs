@@ -77,7 +77,12 @@ impl VerifiedIdentity {
 
     /// Checks that a tenant lists this identity's issuer *and* tenant claim, as one pair.
     pub(crate) fn check_speaks_for(&self, speakers: &[Speaker]) -> Result<()> {
-        if speakers.contains(&self.speaker) { Ok(()) } else { Err(Error::denied()) }
+        if speakers.contains(&self.speaker) {
+            return Ok(());
+        }
+        tracing::info!("a credential was presented for a tenant that it does not speak for");
+        metrics::counter!("strongroom_credentials_refused_total").increment(1);
+        Err(Error::denied())
     }
 
     pub(crate) fn check_right(&self, right: Right) -> Result<()> {

@@ -78,17 +78,18 @@ impl Custody {
         let name = TenantName::new(spec.name)?;
         check_speakers(&spec.speakers)?;
         let tenant = self.directory.create(&name, spec.speakers)?;
-        tracing::info!(incarnation = ?tenant.incarnation(), by = self.identity.subject(), "made a tenant");
+        tracing::info!(incarnation = ?tenant.incarnation(), "made a tenant");
         Ok(TenantSummary::of(&tenant))
     }
 
     /// Ends every session of a tenant at its next step and admits no more. Its records stay as they are.
     ///
     /// # Errors
-    /// [`NotFound`](crate::ErrorKind::NotFound) if there is no such tenant.
+    /// [`NotFound`](crate::ErrorKind::NotFound) if there is no such tenant. After any other error the tenant is closed
+    /// in this process, and whether it is written down is unknown: call again.
     pub fn suspend_tenant(&self, name: &str) -> Result<()> {
         self.check()?;
-        self.directory.set_status(name, Status::Active, Status::Suspended)
+        self.directory.suspend(name)
     }
 
     /// Admits the sessions of a suspended tenant again.
@@ -97,7 +98,7 @@ impl Custody {
     /// [`NotFound`](crate::ErrorKind::NotFound) if there is no such tenant.
     pub fn resume_tenant(&self, name: &str) -> Result<()> {
         self.check()?;
-        self.directory.set_status(name, Status::Suspended, Status::Active)
+        self.directory.resume(name)
     }
 
     /// Deletes a tenant: its sessions end, its ring is overwritten, its box is wiped. When this returns, no key of it
@@ -110,7 +111,6 @@ impl Custody {
     pub fn delete_tenant(&self, name: &str) -> Result<()> {
         self.check()?;
         self.directory.delete(name)?;
-        tracing::info!(by = self.identity.subject(), "deleted a tenant");
         Ok(())
     }
 

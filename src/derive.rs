@@ -3,6 +3,7 @@
 
 use hkdf::Hkdf;
 use sha2::{Digest, Sha256};
+use zeroize::Zeroize;
 
 use crate::context::Context;
 use crate::name::Incarnation;
@@ -74,7 +75,8 @@ pub(crate) fn policy_digest(policy: &[u8]) -> [u8; 32] {
 }
 
 fn hkdf<const N: usize>(key_material: &[u8], incarnation: Incarnation, info: &Context) -> Secret<N> {
-    let hkdf = Hkdf::<Sha256>::new(Some(incarnation.as_bytes()), key_material);
+    let (mut extracted, hkdf) = Hkdf::<Sha256>::extract(Some(incarnation.as_bytes()), key_material);
+    extracted.0.zeroize();
     Secret::with(|key| hkdf.expand(info.as_slice(), key).expect("32 and 64 bytes are within HKDF's limit"))
 }
 

@@ -103,6 +103,7 @@ impl Strongroom {
     /// `strongroom.custodian`, and comes from a pair of issuer and tenant claim named in
     /// [`Builder::service_speaker`].
     pub fn custody(&self, credential: &str) -> Result<Custody> {
+        self.directory.sweep();
         let identity = access::verify(&*self.verifier, credential, &*self.clock)?;
         let (directory, clock) = (self.directory.clone(), self.clock.clone());
         Custody::admit(identity, &self.service, directory, clock, self.is_open.clone())
@@ -184,7 +185,7 @@ impl Builder {
     }
 
     /// The clocks that deadlines are held to; those of the operating system unless said otherwise.
-    pub fn clock(mut self, clock: Arc<impl Clock>) -> Self {
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
     }

@@ -44,7 +44,7 @@ pub(crate) enum OpenFailure {
 
 impl XaesKey {
     pub(crate) fn new(key: &Key32) -> Self {
-        let aes = Aes256Enc::new(&Array(*key.expose_secret()));
+        let aes = Aes256Enc::new_from_slice(key.expose_secret()).expect("32 bytes");
         let mut k1 = Block::default();
         aes.encrypt_block(&mut k1);
         double(&mut k1);

@@ -109,14 +109,13 @@ impl Cells {
         if let Some(cell) = place.cell.get() {
             return Ok(cell.clone());
         }
-        let cell = self.open(number)?;
+        let cell = self.open(number).inspect_err(|error| report_failure(number, error))?;
         Ok(place.cell.get_or_init(|| cell).clone())
     }
 
-    /// Makes the cell after the last one and returns its number. Crash-safe: until it is whole it has another name.
-    pub(crate) fn create(&self) -> Result<u32> {
-        let mut places = self.lock();
-        let number = places.last_key_value().map_or(0, |(last, _)| last + 1);
+    /// Makes a cell of this number, which must be new. Crash-safe: until it is whole it has another name. Called by one
+    /// thread at a time.
+    pub(crate) fn create(&self, number: u32) -> Result<()> {
         let place = Place::default();
         match &self.home {
             Home::Memory => {
@@ -127,17 +126,26 @@ impl Cells {
                 folder.make_cell(&folder.cell(number), |path| Cell::make(path, self.boxes_per_cell, shared))?;
             }
         }
-        places.insert(number, Arc::new(place));
+        self.lock().insert(number, Arc::new(place));
         tracing::info!(cell = number, boxes = self.boxes_per_cell, "made a cell");
-        Ok(number)
+        Ok(())
     }
 
-    /// How many boxes a cell has. Opens it, because its ring file says so.
+    /// How many boxes a cell has: its ring file says so.
     pub(crate) fn boxes(&self, number: u32) -> Result<u32> {
         match &self.home {
             Home::Memory => Ok(self.boxes_per_cell),
             #[cfg(feature = "rocksdb")]
             Home::Disk { folder, .. } => Ok(RingFile::open(&folder.cell(number).join(RINGS))?.boxes()),
+        }
+    }
+
+    /// Lends a cell's ring file, which does not need the cell's database.
+    pub(crate) fn with_rings<T>(&self, number: u32, work: impl FnOnce(&RingFile) -> Result<T>) -> Result<T> {
+        match &self.home {
+            Home::Memory => work(&self.get(number)?.rings),
+            #[cfg(feature = "rocksdb")]
+            Home::Disk { folder, .. } => work(&RingFile::open(&folder.cell(number).join(RINGS))?),
         }
     }
 
@@ -183,7 +191,13 @@ impl Cell {
     }
 }
 
-/// The path of a store, for [`StoreFolder`] to check roots against.
+/// A cell that cannot be opened is shut alone, and says so.
+pub(crate) fn report_failure(number: u32, error: &Error) {
+    tracing::error!(cell = number, %error, "a cell cannot be opened");
+    metrics::counter!("strongroom_cell_failures_total").increment(1);
+}
+
+/// Whether one of these folders lies in the other.
 pub(crate) fn overlaps(store: &Path, roots: &Path) -> bool {
     let (store, roots) = (resolve(store), resolve(roots));
     roots.starts_with(&store) || store.starts_with(&roots)

@@ -1,6 +1,6 @@
 //! Who may do what, to which tenant, until when: what every operation on records asks first.
 
-use std::sync::Arc;
+use std::sync::{Arc, RwLockReadGuard};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::catalog::Catalog;
@@ -42,6 +42,13 @@ impl Authority {
     pub(crate) fn check(&self, right: Right) -> Result<()> {
         self.check_open()?;
         self.identity.check_right(right)
+    }
+
+    /// Leave to write, while the guard lives: asked after whatever may have taken its time.
+    pub(crate) fn begin_write(&self) -> Result<RwLockReadGuard<'_, ()>> {
+        let guard = self.tenant().begin_write()?;
+        self.check_open()?;
+        Ok(guard)
     }
 
     pub(crate) fn identity(&self) -> &VerifiedIdentity {

@@ -11,8 +11,8 @@ use crate::error::{Error, Result};
 const CHANGES_MAX: usize = 65_536;
 const BYTES_MAX: usize = 64 << 20;
 
-/// A batch under construction. [`commit`](Self::commit) applies it; dropping it does nothing.
-#[must_use = "a batch does nothing until it is committed"]
+/// A batch under construction. [`commit`](Self::commit) applies it; dropping it changes no record.
+#[must_use = "a batch changes no record until it is committed"]
 pub struct WriteBatch {
     authority: Authority,
     changes: Vec<Change>,
@@ -25,7 +25,7 @@ impl WriteBatch {
         Self { authority, changes: Vec::new(), bytes: 0, durability: Durability::Synced }
     }
 
-    /// Sets the value of `key`. The collection is made if it is not there.
+    /// Sets the value of `key`. The collection is made, at once, if it is not there; records wait for the commit.
     ///
     /// # Errors
     /// [`Invalid`](crate::ErrorKind::Invalid) past a limit: of a key, of a value, of 65,536 changes or 64 MiB of
@@ -92,6 +92,7 @@ impl WriteBatch {
         value: Option<&V>,
         expected: Option<Expected>,
     ) -> Result<Self> {
+        super::check_limits(definition, key)?;
         let info = super::resolve(&self.authority, definition)?;
         let change = super::change(&self.authority, &info, definition, key, value, expected)?;
         self.bytes += change.engine_key.len() + change.value.as_ref().map_or(0, |value| value.len());

@@ -261,6 +261,11 @@ fn resolve<K: Key, V>(authority: &Authority, definition: &CollectionDef<K, V>) -
     authority.catalog().find(definition.name, &shape)?.ok_or_else(catalog::no_such_collection)
 }
 
+/// Checks a key before a collection is made for it.
+fn check_limits<K: Key, V>(definition: &CollectionDef<K, V>, key: &K::Ref<'_>) -> Result<()> {
+    key::Components::of::<K>(key, definition.separator).map(drop)
+}
+
 /// A change of one record, every limit checked.
 fn change<K: Key, V>(
     authority: &Authority,

@@ -17,11 +17,12 @@ const PAGE_BYTES: usize = 128 << 10;
 
 /// Rows of a collection, as `Result<(key, value)>`: an iterator that owns its snapshot, `Send` and `'static`.
 ///
-/// A row that fails ends the scan. The session's deadline is checked at every row. Drop a scan when it is done with:
-/// its snapshot keeps the engine from letting go of older rows.
+/// A row that fails ends the scan. The session's deadline is checked at every row. Drop a scan that is not read to its
+/// end: its snapshot keeps the engine from letting go of older rows.
 pub struct Scan<K: Key, V> {
     collection: Collection<K, V>,
-    view: Box<dyn View>,
+    /// `None` once the scan has ended: a snapshot keeps a cell from letting go of older rows.
+    view: Option<Box<dyn View>>,
     /// The beginning of every engine key of the collection, or of the prefix.
     prefix: Vec<u8>,
     from: Vec<u8>,
@@ -73,7 +74,7 @@ impl<K: Key, V> Scan<K, V> {
     }
 
     fn new(collection: &Collection<K, V>, prefix: Vec<u8>, from: Vec<u8>, to: Option<Vec<u8>>) -> Result<Self> {
-        let view = collection.authority.tenant().engine()?.view()?;
+        let view = Some(collection.authority.tenant().engine()?.view()?);
         let rows = VecDeque::new();
         Ok(Self { collection: collection.clone(), view, prefix, from, to, rows, more: true })
     }
@@ -90,13 +91,14 @@ impl<K: Key, V> Scan<K, V> {
 
     fn next_row(&mut self) -> Result<Option<Row>> {
         if self.rows.is_empty() && !self.more {
+            self.view = None;
             return Ok(None);
         }
         self.collection.authority.check(Right::Read)?;
         self.collection.info.check_not_dropped()?;
-        if self.rows.is_empty() {
+        if let (true, Some(view)) = (self.rows.is_empty(), &self.view) {
             let keyspace = self.collection.authority.tenant().keyspace();
-            let page = self.view.page(keyspace, &self.from, self.to.as_deref(), PAGE_BYTES)?;
+            let page = view.page(keyspace, &self.from, self.to.as_deref(), PAGE_BYTES)?;
             if let Some((last, _)) = page.rows.last() {
                 self.from = [last.as_slice(), &[0]].concat();
             }
@@ -135,6 +137,7 @@ impl<K: Key, V> Scan<K, V> {
     fn end(&mut self, error: Error) -> Error {
         self.rows.clear();
         self.more = false;
+        self.view = None;
         error
     }
 }

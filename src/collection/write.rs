@@ -40,12 +40,13 @@ const ATTEMPTS: u32 = 16;
 pub(super) fn commit(authority: &Authority, changes: &[Change], durability: Durability) -> Result<Vec<Version>> {
     authority.check(Right::Write)?;
     let tenant = authority.tenant();
-    let _tenant_stays = tenant.begin_write()?;
+    // Before the gate, for which a suspension waits: the roots may take their time.
+    let ring = tenant.ring()?;
+    let _tenant_stays = authority.begin_write()?;
     let mut infos: Vec<&Arc<Info>> = changes.iter().map(|change| &change.info).collect();
     infos.sort_by_key(|info| info.id);
     infos.dedup_by_key(|info| info.id);
     let _collections_stay = infos.into_iter().map(|info| info.begin_write()).collect::<Result<Vec<_>>>()?;
-    let ring = tenant.ring()?;
     let mut nonces = vec![[0; NONCE_LEN]; changes.iter().filter(|change| change.value.is_some()).count()];
     authority.entropy().fill(nonces.as_flattened_mut())?;
     for _ in 0..ATTEMPTS {

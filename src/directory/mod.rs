@@ -13,7 +13,7 @@ pub use row::Speaker;
 pub(crate) use row::{Row, Status, check_speakers};
 pub(crate) use tenant::Tenant;
 
-use crate::cells::{Cell, Cells};
+use crate::cells::{self, Cell, Cells};
 use crate::clock::{Clock, Deadline};
 use crate::engine::{Batch, Durability};
 use crate::entropy::Entropy;
@@ -25,6 +25,8 @@ use crate::seal::Table;
 
 /// Tenants by hidden name.
 const TENANTS: Table = Table { keyspace: 0, collection: 1 };
+/// Boxes whose tenants have gone and that are not clean yet: cell and box.
+const DIRTY: Table = Table { keyspace: 0, collection: 2 };
 /// One row that says that the store has been made.
 const STORE: Table = Table { keyspace: 0, collection: 0 };
 
@@ -90,7 +92,8 @@ impl Directory {
         };
         directory.confirm_store()?;
         directory.read_rows()?;
-        directory.finish_deletions()?;
+        directory.clean_boxes()?;
+        directory.finish_deletions();
         Ok(Arc::new(directory))
     }
 
@@ -115,6 +118,7 @@ impl Directory {
         }
         *next = Deadline::after(&*self.clock, SWEEP_EVERY);
         drop(next);
+        self.ring.expire();
         self.known().tenants.values().for_each(|tenant| tenant.keys().expire());
     }
 
@@ -154,26 +158,34 @@ impl Directory {
         Ok(tenant)
     }
 
-    /// Changes a tenant's status, durably. Sessions of a tenant that is no longer active end at their next step.
-    pub(crate) fn set_status(&self, name: &str, from: Status, to: Status) -> Result<()> {
+    /// Closes a tenant, then writes it down. After an error it is closed in this process; calling again writes again.
+    pub(crate) fn suspend(&self, name: &str) -> Result<()> {
         let _changes = self.begin_change();
-        let tenant = self.find(name).ok_or_else(no_such_tenant)?;
-        if tenant.status() == to {
-            return Ok(());
-        }
-        if tenant.status() != from {
-            return Err(Error::conflict("the tenant is being deleted"));
-        }
-        if to == Status::Active {
-            self.write(&tenant.row(to))?;
-            tenant.set_status(to);
-        } else {
-            // Closed first: from here on nobody reads, whether or not the row can be written.
-            tenant.set_status(to);
-            tenant.keys().clear();
-            self.write(&tenant.row(to)).inspect_err(|_| tenant.set_status(from))?;
+        let tenant = self.find_living(name)?;
+        tenant.set_status(Status::Suspended);
+        tenant.keys().clear();
+        tracing::info!(incarnation = ?tenant.incarnation(), "a tenant is suspended");
+        self.write(&tenant.row(Status::Suspended))
+    }
+
+    /// Writes down that a tenant is open, then opens it.
+    pub(crate) fn resume(&self, name: &str) -> Result<()> {
+        let _changes = self.begin_change();
+        let tenant = self.find_living(name)?;
+        if tenant.status() != Status::Active {
+            self.write(&tenant.row(Status::Active))?;
+            tenant.set_status(Status::Active);
+            tracing::info!(incarnation = ?tenant.incarnation(), "a tenant is active again");
         }
         Ok(())
+    }
+
+    fn find_living(&self, name: &str) -> Result<Arc<Tenant>> {
+        let tenant = self.find(name).ok_or_else(no_such_tenant)?;
+        if tenant.status() == Status::Destroying {
+            return Err(Error::conflict("the tenant is being deleted"));
+        }
+        Ok(tenant)
     }
 
     /// Notes in a tenant's row that its box has a catalog. After a crash before it, the next session notes it.
@@ -220,10 +232,14 @@ impl Directory {
 
     /// A free box, in a new cell if the others are full.
     fn free_box(&self) -> Result<(u32, u32)> {
+        if self.known().placement.free().is_none() {
+            self.clean_boxes()?;
+        }
         if let Some(place) = self.known().placement.free() {
             return Ok(place);
         }
-        let number = self.cells.create()?;
+        let number = self.known().placement.next_cell();
+        self.cells.create(number)?;
         let boxes = self.cells.boxes(number)?;
         self.known_mut().placement.add_cell(number, boxes);
         self.known().placement.free().ok_or_else(|| Error::internal("a new cell has no box"))
@@ -266,8 +282,11 @@ impl Directory {
 
     fn read_rows(&self) -> Result<()> {
         for number in self.cells.numbers() {
-            let boxes = self.cells.boxes(number)?;
-            self.known_mut().placement.add_cell(number, boxes);
+            match self.cells.boxes(number) {
+                Ok(boxes) => self.known_mut().placement.add_cell(number, boxes),
+                // Its tenants hear of it; the others have nothing to do with it.
+                Err(error) => cells::report_failure(number, &error),
+            }
         }
         let rows: Vec<Row> = TENANTS.list(&*self.zero.engine.view()?, &*self.ring()?, &[])?;
         for row in rows {
@@ -279,29 +298,52 @@ impl Directory {
         Ok(())
     }
 
-    #[expect(clippy::unnecessary_wraps, reason = "a step of opening, as the others are")]
-    fn finish_deletions(&self) -> Result<()> {
+    fn finish_deletions(&self) {
         let destroying = self.list().into_iter().filter(|tenant| tenant.status() == Status::Destroying);
         destroying.for_each(|tenant| {
             if let Err(error) = self.finish_deletion(&tenant) {
                 tracing::error!(kind = %error.kind(), "a deletion could not be finished; the next opening tries again");
             }
         });
-        Ok(())
     }
 
     fn finish_deletion(&self, tenant: &Tenant) -> Result<()> {
-        let cell = self.cells.get(tenant.cell_number())?;
-        keys::purge(&cell.rings, tenant.box_number(), &tenant.belief())?;
-        cell.engine.wipe(tenant.box_number())?;
-        let mut batch = Batch::new(Durability::Synced);
-        TENANTS.delete(&mut batch, &*self.ring()?, &[tenant.name().as_str().as_bytes()])?;
+        // The keys first: they go even if the cell's database cannot be opened.
+        let place = (tenant.cell_number(), tenant.box_number());
+        self.cells.with_rings(place.0, |rings| keys::purge(rings, place.1, &tenant.belief()))?;
+        let is_clean = self.cells.get(place.0)?.engine.wipe(place.1)?;
+        let (mut batch, ring) = (Batch::new(Durability::Synced), self.ring()?);
+        TENANTS.delete(&mut batch, &ring, &[tenant.name().as_str().as_bytes()])?;
+        if !is_clean {
+            let [cell, number] = dirty_key(place);
+            DIRTY.put(&mut batch, &ring, &*self.entropy, &[&cell, &number], &place)?;
+        }
         self.zero.engine.apply(batch)?;
         let mut known = self.known_mut();
         known.tenants.remove(tenant.name());
         known.by_speaker.values_mut().for_each(|names| names.retain(|name| name != tenant.name()));
         known.by_speaker.retain(|_, names| !names.is_empty());
-        known.placement.release(tenant.cell_number(), tenant.box_number());
+        if is_clean {
+            known.placement.release(place.0, place.1);
+        }
+        tracing::info!(incarnation = ?tenant.incarnation(), is_clean, "deleted a tenant");
+        Ok(())
+    }
+
+    /// Wipes the boxes that somebody's snapshot kept from being wiped whole when their tenants were deleted, and hands
+    /// out those that are clean now.
+    fn clean_boxes(&self) -> Result<()> {
+        let dirty: Vec<(u32, u32)> = DIRTY.list(&*self.zero.engine.view()?, &*self.ring()?, &[])?;
+        for place in dirty {
+            self.known_mut().placement.occupy(place.0, place.1);
+            if self.cells.get(place.0).and_then(|cell| cell.engine.wipe(place.1)).unwrap_or(false) {
+                let mut batch = Batch::new(Durability::Synced);
+                let [cell, number] = dirty_key(place);
+                DIRTY.delete(&mut batch, &*self.ring()?, &[&cell, &number])?;
+                self.zero.engine.apply(batch)?;
+                self.known_mut().placement.release(place.0, place.1);
+            }
+        }
         Ok(())
     }
 }
@@ -322,6 +364,10 @@ fn make_zero(
     }
     let incarnation = Incarnation::new(entropy.bytes()?);
     keys::create(&zero.rings, 0, incarnation, policy.clone(), roots, entropy, now_secs)
+}
+
+fn dirty_key((cell, number): (u32, u32)) -> [[u8; 4]; 2] {
+    [cell.to_be_bytes(), number.to_be_bytes()]
 }
 
 fn no_such_tenant() -> Error {

@@ -130,11 +130,11 @@ impl Tenant {
         }
     }
 
-    /// Waits for writes under way, then changes the status.
+    /// Changes the status at once, then waits for writes under way: whoever begins after that sees the new one.
     pub(super) fn set_status(&self, status: Status) {
-        let _writes = self.writes.write().unwrap_or_else(PoisonError::into_inner);
         self.term.fetch_add(1, Ordering::SeqCst);
         self.status.store(status as u8, Ordering::SeqCst);
+        drop(self.writes.write().unwrap_or_else(PoisonError::into_inner));
     }
 
     pub(super) fn row(&self, status: Status) -> Row {

@@ -74,10 +74,10 @@ impl Engine for MemoryEngine {
         Ok(Box::new(MemoryView { tables }))
     }
 
-    fn wipe(&self, keyspace: Keyspace) -> Result<()> {
+    fn wipe(&self, keyspace: Keyspace) -> Result<bool> {
         let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
         *tables.get_mut(keyspace as usize).ok_or_else(no_such_keyspace)? = Arc::default();
-        Ok(())
+        Ok(true)
     }
 
     fn sync(&self) -> Result<()> {

@@ -99,9 +99,9 @@ pub(crate) trait Engine: Send + Sync + 'static {
     /// A snapshot of all keyspaces as they are now.
     fn view(&self) -> Result<Box<dyn View>>;
 
-    /// Removes every row of a keyspace and the bytes that held them, so that it can be handed out again. Resumable:
-    /// call again after a failure.
-    fn wipe(&self, keyspace: Keyspace) -> Result<()>;
+    /// Removes every row of a keyspace and the bytes that held them. True if none of them is left, so that it can be
+    /// handed out again; false while somebody's snapshot holds on to them. Resumable: call again.
+    fn wipe(&self, keyspace: Keyspace) -> Result<bool>;
 
     /// Writes to disk what only the operating system holds (buffered writes), durably.
     #[cfg_attr(not(feature = "rocksdb"), expect(dead_code, reason = "memory is as durable as it gets"))]

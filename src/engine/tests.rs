@@ -170,10 +170,10 @@ fn many_keys_are_read(engine: &dyn Engine) {
 fn a_wiped_keyspace_is_empty(engine: &dyn Engine) {
     put(engine, 0, &[(b"", b"the empty key"), (b"a", b"1"), (&[0xFF; 4], b"2")]);
     put(engine, 1, &[(b"a", b"neighbour")]);
-    engine.wipe(0).unwrap();
+    assert!(engine.wipe(0).unwrap());
     assert!(keys(&*engine.view().unwrap(), 0, b"", None).is_empty());
     assert_eq!(get(engine, 1, b"a").unwrap(), b"neighbour");
-    engine.wipe(0).unwrap();
+    assert!(engine.wipe(0).unwrap());
     put(engine, 0, &[(b"a", b"new")]);
     assert_eq!(get(engine, 0, b"a").unwrap(), b"new");
 }

@@ -44,6 +44,12 @@ pub trait Verifier: Send + Sync + 'static {
     fn verify(&self, credential: &str, now_secs: u64) -> Result<Claims, Rejection>;
 }
 
+impl<T: Verifier + ?Sized> Verifier for std::sync::Arc<T> {
+    fn verify(&self, credential: &str, now_secs: u64) -> Result<Claims, Rejection> {
+        (**self).verify(credential, now_secs)
+    }
+}
+
 /// Why a credential was refused, without a word of the credential itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]

@@ -1,5 +1,6 @@
 //! A ring in memory: unwrapped once however many ask, asked for again at its refresh, gone at its hard expiry.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, TryLockError};
 use std::time::Duration;
 
@@ -13,8 +14,10 @@ const RETRY: Duration = Duration::from_secs(5);
 /// One tenant's ring, or its absence.
 pub(crate) struct CachedRing {
     clock: Arc<dyn Clock>,
-    /// Held by the one thread that asks the roots.
-    loading: Mutex<()>,
+    /// Held by the one thread that asks the roots; how it last failed.
+    loading: Mutex<Option<ErrorKind>>,
+    /// How often it has failed: whoever waited for a load that failed takes its answer, and does not ask again.
+    failures: AtomicU64,
     held: RwLock<Option<Held>>,
 }
 
@@ -27,7 +30,7 @@ struct Held {
 
 impl CachedRing {
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, loading: Mutex::default(), held: RwLock::default() }
+        Self { clock, loading: Mutex::default(), failures: AtomicU64::new(0), held: RwLock::default() }
     }
 
     /// The ring, loaded by one caller if it is absent or due. During an outage of the roots the held ring serves
@@ -40,7 +43,8 @@ impl CachedRing {
             return Ok(held.ring.clone());
         }
         let usable = held.filter(|held| !held.expiry.has_passed(&*self.clock));
-        let _loading = match self.loading.try_lock() {
+        let failures_before = self.failures.load(Ordering::SeqCst);
+        let mut last = match self.loading.try_lock() {
             Ok(guard) => guard,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => match usable {
@@ -48,11 +52,20 @@ impl CachedRing {
                 None => self.loading.lock().unwrap_or_else(PoisonError::into_inner),
             },
         };
-        // Somebody else may have loaded it while this thread waited.
-        match self.peek() {
-            Some(held) if !held.refresh.has_passed(&*self.clock) => Ok(held.ring),
-            held => self.reload(held.filter(|held| !held.expiry.has_passed(&*self.clock)), load),
+        // Somebody else may have loaded it while this thread waited, or have failed to.
+        let held = match self.peek() {
+            Some(held) if !held.refresh.has_passed(&*self.clock) => return Ok(held.ring),
+            held => held.filter(|held| !held.expiry.has_passed(&*self.clock)),
+        };
+        if let (Some(kind), true) = (*last, self.failures.load(Ordering::SeqCst) > failures_before) {
+            return Err(Error::new(kind, "the ring could not be loaded"));
         }
+        let outcome = self.reload(held, load);
+        if let Err(error) = &outcome {
+            *last = Some(error.kind());
+            self.failures.fetch_add(1, Ordering::SeqCst);
+        }
+        outcome
     }
 
     /// Puts in a ring that its maker already holds open.
@@ -122,7 +135,7 @@ mod tests {
     use super::*;
     use crate::clock::ManualClock;
     use crate::name::Incarnation;
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::atomic::AtomicU32;
 
     fn ring() -> Ring {
         Ring::for_tests(Incarnation::new([1; 16]), [2; 32], &[(1, [3; 32])])
@@ -152,6 +165,25 @@ mod tests {
             }
         });
         assert_eq!(loads.load(Ordering::SeqCst), 1);
+    }
+
+    #[test]
+    fn whoever_waited_for_a_load_that_failed_does_not_ask_again() {
+        let cached = CachedRing::new(ManualClock::new(0));
+        let loads = AtomicU32::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..16 {
+                scope.spawn(|| {
+                    let refused = cached.get(|| {
+                        loads.fetch_add(1, Ordering::SeqCst);
+                        std::thread::sleep(Duration::from_millis(200));
+                        outage()
+                    });
+                    assert_eq!(refused.unwrap_err().kind(), ErrorKind::Unavailable);
+                });
+            }
+        });
+        assert!(loads.load(Ordering::SeqCst) <= 4, "{loads:?}: only who came after a failure asks again");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::policy::{Alternative, Policy, Verdict};
 use super::ring::{Keyset, Ring};
 use super::slot::{Head, Parsed, Slot};
 use crate::aead::XaesKey;
-use crate::cells::{RingFile, Side};
+use crate::cells::{RingFile, SLOT_LEN, Side};
 use crate::context::Context;
 use crate::derive;
 use crate::entropy::Entropy;
@@ -80,7 +80,7 @@ pub(crate) fn create(
 /// root key is asked. `KeyRevoked`, `Unavailable`, `Throttled` as the roots answer; `Tampered` if what they unwrap
 /// does not open the ring.
 pub(crate) fn load(rings: &RingFile, number: u32, belief: &Belief, roots: &dyn RootKeys) -> Result<Ring> {
-    let slots = [Slot::from_bytes(rings.read(number, Side::A)?), Slot::from_bytes(rings.read(number, Side::B)?)];
+    let slots = read_both(rings, number)?;
     let mut candidates: Vec<(Parsed, EpochBelief, &Slot)> = slots
         .iter()
         .filter_map(|slot| {
@@ -94,7 +94,7 @@ pub(crate) fn load(rings: &RingFile, number: u32, belief: &Belief, roots: &dyn R
     for (parsed, epoch, slot) in candidates {
         match open(parsed, &epoch, roots) {
             Ok(ring) => {
-                repair(rings, number, &slots, slot)?;
+                repair(rings, number, &slots, slot);
                 return Ok(ring);
             }
             Err(error) => failure = failure.or(Some(error)),
@@ -106,16 +106,35 @@ pub(crate) fn load(rings: &RingFile, number: u32, belief: &Belief, roots: &dyn R
     }))
 }
 
+/// Both slots; one that the disk does not give up is as good as empty.
+fn read_both(rings: &RingFile, number: u32) -> Result<[Slot; 2]> {
+    let [a, b] = SIDES.map(|side| rings.read(number, side));
+    if let (Err(_), Err(error)) = (&a, &b) {
+        return Err(Error::new(error.kind(), "neither ring slot can be read"));
+    }
+    Ok([a, b].map(|slot| Slot::from_bytes(slot.unwrap_or_else(|_| Box::new([0; SLOT_LEN])))))
+}
+
 /// Overwrites both slots with one that holds no key.
+///
+/// # Errors
+/// `Corrupt` if a slot holds another tenant's ring: then nothing is overwritten.
 pub(crate) fn purge(rings: &RingFile, number: u32, belief: &Belief) -> Result<()> {
+    let slots = read_both(rings, number)?;
+    let of_others = |slot: &Slot| {
+        Parsed::parse(slot.as_bytes()).is_some_and(|parsed| parsed.incarnation != belief.incarnation)
+    };
+    if slots.iter().any(of_others) {
+        return Err(Error::corrupt("the ring in this box is another tenant's"));
+    }
     write_both(rings, number, &Slot::purged(belief.incarnation, belief.least_sequence + 1))
 }
 
 /// What tenant zero's ring says of itself, for its belief: the builder's configuration stands for the row that it has
 /// not. `None` if neither slot says anything: never written, torn while the store was made, or damaged.
 pub(crate) fn peek_zero(rings: &RingFile, policy: &Policy) -> Result<Option<Belief>> {
-    let slots = [rings.read(0, Side::A)?, rings.read(0, Side::B)?];
-    let parsed = slots.iter().filter_map(|slot| Parsed::parse(slot)).max_by_key(|parsed| parsed.sequence);
+    let slots = read_both(rings, 0)?;
+    let parsed = slots.iter().filter_map(|slot| Parsed::parse(slot.as_bytes())).max_by_key(|parsed| parsed.sequence);
     let Some(parsed) = parsed else { return Ok(None) };
     if parsed.policy != *policy {
         return Err(Error::invalid("the store was made under another service root, or other expiries"));
@@ -222,16 +241,18 @@ fn open_ring_key(parsed: &Parsed, alternative: &Alternative<'_>, secrets: &[&Key
     Key32::from_slice(&kek.open_key(aad.as_slice(), sealed)?).ok_or_else(Error::tampered)
 }
 
-/// Makes both slots equal to the one that opened.
-fn repair(rings: &RingFile, number: u32, slots: &[Slot; 2], good: &Slot) -> Result<()> {
+/// Makes both slots equal to the one that opened. What cannot be repaired now is tried again when the ring is next
+/// loaded: the ring that opened is good.
+fn repair(rings: &RingFile, number: u32, slots: &[Slot; 2], good: &Slot) {
     for (side, slot) in SIDES.into_iter().zip(slots) {
         if slot.as_bytes() != good.as_bytes() {
-            tracing::warn!(?side, "a ring slot differed from its twin and was written again");
             metrics::counter!("strongroom_ring_repairs_total").increment(1);
-            rings.write(number, side, good.copy())?;
+            match rings.write(number, side, good.copy()) {
+                Ok(()) => tracing::warn!(?side, "a ring slot differed from its twin and was written again"),
+                Err(error) => tracing::error!(?side, %error, "a ring slot differs from its twin and cannot be written"),
+            }
         }
     }
-    Ok(())
 }
 
 fn ring_key_aad(incarnation: Incarnation, epoch: u32, alternative: &[u8; 32]) -> Context {

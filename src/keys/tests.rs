@@ -298,6 +298,15 @@ fn rings_of_others_and_of_other_roots_do_not_open() {
 }
 
 #[test]
+fn another_tenants_ring_is_not_purged() {
+    let world = World::new();
+    make(&world.rings, 0, [2; 16], &world.roots);
+    let theirs = world.rings.read(0, Side::A).unwrap();
+    assert_eq!(purge(&world.rings, 0, &world.belief).unwrap_err().kind(), ErrorKind::Corrupt);
+    assert_eq!(world.rings.read(0, Side::A).unwrap(), theirs);
+}
+
+#[test]
 fn a_purged_or_empty_ring_is_gone() {
     let world = World::new();
     purge(&world.rings, 0, &world.belief).unwrap();

@@ -68,8 +68,8 @@ impl LocalRoots {
     pub fn generate(&self, root: &RootId) -> Result<String> {
         let key = Key32::random(&*self.entropy)?;
         let mut roots = self.roots.write().unwrap_or_else(PoisonError::into_inner);
-        let versions = roots.entry(root.clone()).or_default();
-        let number = versions.last_key_value().map_or(1, |(last, _)| last + 1);
+        let newest = roots.get(root).and_then(BTreeMap::last_key_value);
+        let number = newest.map_or(1, |(last, _)| last + 1);
         let path = self.folder.join(format!("{}.{}.key", root.as_str(), label(number)));
         write_key_file(&path, &key).map_err(|error| Error::io("a root-key file cannot be written", error))?;
         // The folder's own entry too: whoever made the folder may not have synced it.
@@ -77,8 +77,10 @@ impl LocalRoots {
             .into_iter()
             .flatten()
             .try_for_each(folder::sync)
-            .map_err(|error| Error::io("the folder of root keys cannot be synced", error))?;
-        versions.insert(number, Arc::new(key));
+            .map_err(|error| Error::io("the folder of root keys cannot be synced", error))
+            // Best effort: a file that may not last is worse than none.
+            .inspect_err(|_| drop(std::fs::remove_file(&path)))?;
+        roots.entry(root.clone()).or_default().insert(number, Arc::new(key));
         Ok(label(number))
     }
 

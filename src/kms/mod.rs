@@ -38,7 +38,8 @@ pub trait RootKeys: Send + Sync + 'static {
     /// See [`RootError`].
     fn unwrap(&self, root: &RootId, wrapped: &Wrapped, context: &WrapContext) -> Result<WrapSecret, RootError>;
 
-    /// The folder that holds the keys, if they are files: a store refuses roots that lie inside it.
+    /// The folder that holds the keys, if they are files: a store refuses roots that lie inside it. A provider that
+    /// wraps another passes this on.
     fn location(&self) -> Option<&Path> {
         None
     }
@@ -85,6 +86,20 @@ pub enum RootError {
     Destroyed,
     /// The wrapped bytes do not authenticate.
     Tampered,
+}
+
+impl<T: RootKeys + ?Sized> RootKeys for std::sync::Arc<T> {
+    fn wrap(&self, root: &RootId, secret: &WrapSecret, context: &WrapContext) -> Result<Wrapped, RootError> {
+        (**self).wrap(root, secret, context)
+    }
+
+    fn unwrap(&self, root: &RootId, wrapped: &Wrapped, context: &WrapContext) -> Result<WrapSecret, RootError> {
+        (**self).unwrap(root, wrapped, context)
+    }
+
+    fn location(&self) -> Option<&Path> {
+        (**self).location()
+    }
 }
 
 impl RootId {

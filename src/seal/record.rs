@@ -11,7 +11,7 @@ use std::ops::Range;
 use super::envelope::{CIPHERTEXT_AT, Draft, Envelope, HEAD_LEN, Parts, SUITE, header};
 use crate::aead::{NONCE_LEN, OpenFailure, TAG_LEN};
 use crate::context::Context;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::keys::Ring;
 use crate::name::Incarnation;
 use crate::secret::wipe;
@@ -71,7 +71,10 @@ pub(crate) fn open(ring: &Ring, place: Place<'_>, bytes: &[u8]) -> Result<Opened
 /// [`open`] for an owner of the bytes, which become the record: no copy of a value is made.
 pub(crate) fn open_in_place(ring: &Ring, place: Place<'_>, mut bytes: Vec<u8>) -> Result<Opened> {
     let parts = Parts::parse(&mut bytes).ok_or_else(|| refuse("the envelope is malformed"))?;
-    let key = ring.record_key(parts.generation, place.collection, SUITE)?;
+    let key = ring.record_key(parts.generation, place.collection, SUITE).map_err(|error| match error.kind() {
+        ErrorKind::Tampered => refuse("the generation was never written: the ring may be older than the records"),
+        _ => error,
+    })?;
     let aad = aad(ring.incarnation(), parts.header, place);
     key.open(parts.nonce, parts.commitment, aad.as_slice(), parts.ciphertext, parts.tag).map_err(|failure| {
         refuse(match failure {

@@ -208,6 +208,35 @@ fn a_store_without_a_cell_says_so_and_serves_the_others() {
     assert_whole(folder.path());
 }
 
+#[test]
+fn a_cell_that_is_away_keeps_its_number_and_its_tenants() {
+    let folder = tempfile::tempdir().unwrap();
+    make_store(folder.path());
+    let (cells, aside) = (folder.path().join("store/cells"), folder.path().join("aside"));
+    {
+        let room = support::on_disk(folder.path()).open().unwrap();
+        support::make_tenants(&room, &["a", "b", "c", "d"]);
+    }
+    let last = fs::read_dir(&cells).unwrap().map(|entry| entry.unwrap().path()).max().unwrap();
+    fs::rename(&last, &aside).unwrap();
+    {
+        let room = support::on_disk(folder.path()).open().unwrap();
+        assert_eq!(kind(room.session(&user("d"), "d")), Some(ErrorKind::Corrupt));
+        support::make_tenants(&room, &["e", "f", "g"]);
+        assert!(!last.exists(), "a new cell takes another place");
+        assert!(kind(room.custody(CUSTODIAN).unwrap().delete_tenant("d")).is_some(), "what is away cannot be wiped");
+        for name in ["e", "f", "g"] {
+            assert_eq!(kind(room.session(&user(name), name).unwrap().collection(&NOTES)), None);
+        }
+    }
+    fs::rename(&aside, &last).unwrap();
+    let room = support::on_disk(folder.path()).open().unwrap();
+    assert_eq!(kind(room.session(&user("d"), "d")), Some(ErrorKind::Denied), "its deletion has been finished");
+    for name in ["e", "f", "g"] {
+        assert_eq!(kind(room.session(&user(name), name).unwrap().collection(&NOTES)), None);
+    }
+}
+
 fn root_file(folder: &Path) -> std::path::PathBuf {
     folder.join("keys/service.v1.key")
 }

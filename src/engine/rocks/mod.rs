@@ -211,7 +211,7 @@ impl Engine for RocksEngine {
         Ok(Box::new(RocksView(snapshot)))
     }
 
-    fn wipe(&self, keyspace: Keyspace) -> Result<()> {
+    fn wipe(&self, keyspace: Keyspace) -> Result<bool> {
         self.check_latch()?;
         let family = family(&self.database, keyspace)?;
         let mut batch = Batch::new(Durability::Synced);
@@ -224,7 +224,10 @@ impl Engine for RocksEngine {
         self.db().compact_range_cf_opt(family, None::<&[u8]>, None::<&[u8]>, &compaction);
         // The WAL holds the rows too, until every family that wrote to it has been flushed.
         let families = self.database.borrow_dependent();
-        families.iter().try_for_each(|family| self.observe(self.db().flush_cf(*family)))
+        families.iter().try_for_each(|family| self.observe(self.db().flush_cf(*family)))?;
+        let name = family_name(keyspace);
+        let files = self.observe(self.db().live_files())?;
+        Ok(files.iter().all(|file| file.column_family_name != name))
     }
 
     fn sync(&self) -> Result<()> {

@@ -286,7 +286,7 @@ fn the_stores_own_ring_is_healed_from_its_twin_and_else_refused() {
 }
 
 #[test]
-fn a_ring_file_that_was_cut_extended_or_has_another_header_is_refused() {
+fn a_ring_file_that_was_cut_extended_or_has_another_header_shuts_its_cell_alone() {
     let sample = Sample::make();
     let path = sample.store().join("cells/0000/rings");
     let whole = fs::read(&path).unwrap();
@@ -311,10 +311,15 @@ fn a_ring_file_that_was_cut_extended_or_has_another_header_is_refused() {
     ];
     for (what, bytes, kind) in &cases {
         fs::write(&path, bytes).unwrap();
-        assert_eq!(sample.open(&sample.store()).unwrap_err().kind(), *kind, "{what}");
+        let room = sample.open(&sample.store()).unwrap();
+        assert_eq!(reader(&room, "contoso").unwrap_err().kind(), *kind, "{what}");
+        support::make_tenants(&room, &["newcomer"]);
+        assert!(reader(&room, "newcomer").is_ok(), "{what}: others are served, in another cell");
+        room.custody(CUSTODIAN).unwrap().delete_tenant("newcomer").unwrap();
     }
     fs::write(&path, &whole).unwrap();
-    sample.open(&sample.store()).unwrap();
+    let room = sample.open(&sample.store()).unwrap();
+    assert!(reader(&room, "contoso").is_ok());
 }
 
 #[test]
