@@ -6,6 +6,8 @@
 #![expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "numbers of records are small")]
 #![expect(clippy::unused_self, clippy::ptr_arg, reason = "each way of measuring takes what the others take")]
 
+#![expect(clippy::disallowed_types, reason = "what is compared with")]
+
 mod support {
     pub mod contenders;
     pub mod turns;

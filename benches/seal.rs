@@ -3,6 +3,8 @@
 //!
 //! `cargo bench --profile dev --features bench-internals --bench seal`
 
+#![expect(clippy::disallowed_types, reason = "what is compared with")]
+
 mod support {
     pub mod turns;
 }

@@ -13,6 +13,7 @@ use strongroom::{Collection, CollectionDef, Durability, LocalRoots, Session, Str
 /// What is measured.
 pub trait Contender {
     fn get(&self, number: u64) -> Option<Vec<u8>>;
+    #[expect(clippy::ptr_arg, reason = "the values of a collection of bytes are vectors")]
     fn put(&self, number: u64, value: &Vec<u8>, durability: Durability);
     /// One write of these records, atomic and buffered.
     fn put_all(&self, records: &[(u64, Vec<u8>)]);

@@ -19,6 +19,7 @@ pub fn rounds() -> usize {
 }
 
 /// Times of each contender, one per round. Who begins changes from round to round.
+#[expect(clippy::disallowed_methods, reason = "a bench asks the clock itself")]
 pub fn in_turns<const N: usize>(contenders: &mut [&mut dyn FnMut(); N]) -> [Vec<Duration>; N] {
     let mut times = [const { Vec::new() }; N];
     for round in 0..rounds() {

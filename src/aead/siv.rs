@@ -152,6 +152,7 @@ impl std::fmt::Debug for SivKey {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_types, reason = "a second implementation to compare with")]
 mod tests {
     use aes_siv::aead::array::Array;
     use aes_siv::siv::Aes256Siv;
