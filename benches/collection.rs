@@ -1,11 +1,8 @@
 //! A collection of hidden keys against plain RocksDB: the same records, the same durability, in turns.
 //!
 //! `cargo bench --profile dev --bench collection`
-#![expect(clippy::disallowed_types, reason = "plain RocksDB is what is compared with")]
-#![expect(clippy::disallowed_methods, reason = "a benchmark is about time")]
-#![expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "numbers of records are small")]
-#![expect(clippy::unused_self, clippy::ptr_arg, reason = "each way of measuring takes what the others take")]
-
+#![expect(clippy::cast_possible_truncation, reason = "numbers of records are small")]
+#![expect(clippy::unused_self, reason = "each way of measuring takes what the others take")]
 #![expect(clippy::disallowed_types, reason = "what is compared with")]
 
 mod support {

@@ -70,7 +70,7 @@ fn table() {
         assert_eq!(bare.open(&bare_sealed), value);
         let [opening, bare_opening] =
             in_turns(&mut [&mut || (0..count).for_each(|_| drop(black_box(ours.open(&sealed).unwrap()))), &mut || {
-                (0..count).for_each(|_| drop(black_box(bare.open(&bare_sealed))))
+                (0..count).for_each(|_| drop(black_box(bare.open(&bare_sealed))));
             }]);
         println!(
             "| {size} B | {} | {} | {} | {} | {} | {} |",

@@ -41,6 +41,7 @@ pub fn ratio(ours: &[Duration], theirs: &[Duration]) -> String {
 
 /// The median time of one of `operations`.
 pub fn each(times: &[Duration], operations: u64) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "numbers of operations are small")]
     let nanos = sorted(times.iter().map(|time| time.as_secs_f64() * 1e9 / operations as f64));
     match nanos[nanos.len() / 2] {
         nanos if nanos < 10_000.0 => format!("{nanos:.0} ns"),

@@ -1,7 +1,7 @@
 //! Who may do what, to which tenant, until when: what every operation on records asks first.
 
-use std::sync::{Arc, RwLockReadGuard};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, RwLockReadGuard};
 
 use super::catalog::Catalog;
 use crate::access::{Right, VerifiedIdentity};

@@ -121,9 +121,8 @@ fn read_both(rings: &RingFile, number: u32) -> Result<[Slot; 2]> {
 /// `Corrupt` if a slot holds another tenant's ring: then nothing is overwritten.
 pub(crate) fn purge(rings: &RingFile, number: u32, belief: &Belief) -> Result<()> {
     let slots = read_both(rings, number)?;
-    let of_others = |slot: &Slot| {
-        Parsed::parse(slot.as_bytes()).is_some_and(|parsed| parsed.incarnation != belief.incarnation)
-    };
+    let of_others =
+        |slot: &Slot| Parsed::parse(slot.as_bytes()).is_some_and(|parsed| parsed.incarnation != belief.incarnation);
     if slots.iter().any(of_others) {
         return Err(Error::corrupt("the ring in this box is another tenant's"));
     }

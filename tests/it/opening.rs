@@ -8,7 +8,7 @@ use std::path::Path;
 use strongroom::{CollectionDef, ErrorKind, LocalRoots, Result, Strongroom};
 
 use crate::child;
-use crate::support::{self, ISSUER, Plain, user};
+use crate::support::{self, CUSTODIAN, ISSUER, Plain, user};
 
 const NOTES: CollectionDef<u64, Vec<u8>> = CollectionDef::bytes("notes");
 
