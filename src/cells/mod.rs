@@ -38,11 +38,12 @@ pub(crate) struct Cell {
 
 /// Every cell of a store.
 pub(crate) struct Cells {
-    home: Home,
     boxes_per_cell: u32,
     /// The cells that exist, opened on first use. The mutex of a place is held while its cell opens, so that others
     /// wait for that cell and for no other.
     places: Mutex<BTreeMap<u32, Arc<Place>>>,
+    /// Last, here and wherever cells are held beside `Cells`: the store is released when its databases are closed.
+    home: Home,
 }
 
 #[derive(Default)]

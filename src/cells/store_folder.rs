@@ -16,7 +16,7 @@ const UNFINISHED: &str = ".making-";
 pub(super) struct StoreFolder {
     root: PathBuf,
     /// Locked while this process has the store open; the lock ends with the process, however it ends.
-    _lock: File,
+    lock: File,
 }
 
 impl StoreFolder {
@@ -40,7 +40,7 @@ impl StoreFolder {
         if is_strange()? {
             return Err(stranger());
         }
-        let store = Self { root, _lock: lock };
+        let store = Self { root, lock };
         if format.exists() {
             Self::check_format(&format)?;
         } else {
@@ -128,6 +128,14 @@ impl StoreFolder {
         fs::rename(stranger, place)?;
         folder::sync(&quarantine)?;
         stranger.parent().map_or(Ok(()), folder::sync)
+    }
+}
+
+impl Drop for StoreFolder {
+    fn drop(&mut self) {
+        // Not left to closing the file: a process that was forked off and has not yet become another program holds a
+        // copy of it.
+        drop(self.lock.unlock());
     }
 }
 

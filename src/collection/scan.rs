@@ -20,9 +20,9 @@ const PAGE_BYTES: usize = 128 << 10;
 /// A row that fails ends the scan. The session's deadline is checked at every row. Drop a scan that is not read to its
 /// end: its snapshot keeps the engine from letting go of older rows.
 pub struct Scan<K: Key, V> {
-    collection: Collection<K, V>,
     /// `None` once the scan has ended: a snapshot keeps a cell from letting go of older rows.
     view: Option<Box<dyn View>>,
+    collection: Collection<K, V>,
     /// The beginning of every engine key of the collection, or of the prefix.
     prefix: Vec<u8>,
     from: Vec<u8>,

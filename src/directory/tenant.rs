@@ -19,8 +19,8 @@ pub(crate) struct Tenant {
     term: AtomicU64,
     /// Read-held by every write, so that a deletion waits for those under way and none comes after it.
     writes: RwLock<()>,
-    cells: Arc<Cells>,
     cell: OnceLock<Arc<Cell>>,
+    cells: Arc<Cells>,
     roots: Arc<dyn RootKeys>,
     keys: CachedRing,
 }

@@ -40,7 +40,7 @@ fn library() -> BTreeMap<PathBuf, String> {
     let mut sources = sources("src");
     sources.retain(|path, _| !only_for_tests(path));
     for text in sources.values_mut() {
-        if let Some(at) = text.find("#[cfg(test)]\nmod tests {") {
+        if let Some(at) = text.find("\nmod tests {") {
             text.truncate(at);
         }
     }
