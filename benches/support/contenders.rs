@@ -77,7 +77,9 @@ impl Contender for Ours {
 impl Plain {
     /// With the settings of the strongroom's own engine, to the letter.
     pub fn with_our_settings(folder: &Path) -> Self {
-        Self(DB::open(&options::database(&options::Shared::new(CACHE_BYTES)).unwrap(), folder).unwrap())
+        let mut options = options::database(&options::Shared::new(CACHE_BYTES)).unwrap();
+        options.create_if_missing(true);
+        Self(DB::open(&options, folder).unwrap())
     }
 
     /// With none.
