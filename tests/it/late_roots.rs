@@ -134,7 +134,7 @@ fn a_read_that_waited_through_a_suspension_finds_a_shut_door() {
     let read = world.during(|| kind(notes.get(&1)), || custody.suspend_tenant("contoso").unwrap());
     assert_eq!(read, Some(ErrorKind::Denied));
     custody.resume_tenant("contoso").unwrap();
-    assert_eq!(kind(notes.get(&1)), Some(ErrorKind::Closed));
+    assert_eq!(kind(notes.get(&1)), Some(ErrorKind::Closed), "ended for good");
     let session = world.room.session(&dated::user("contoso"), "contoso").unwrap();
     assert_eq!(session.collection(&NOTES).unwrap().get(&1).unwrap(), Some(b"contoso".to_vec()));
 }
