@@ -26,6 +26,7 @@ mod lifecycle;
 mod limits;
 mod matrix;
 mod model;
+mod nonces;
 mod opening;
 mod plain_tools;
 mod plaintext;
