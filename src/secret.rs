@@ -119,6 +119,27 @@ mod tests {
     }
 
     #[test]
+    #[cfg(target_os = "linux")]
+    #[cfg_attr(miri, ignore = "Miri has no /proc/self/mem")]
+    fn nothing_of_a_secret_is_left_where_it_was() {
+        use crate::testing::left_behind;
+        use std::hint::black_box;
+        let secret = black_box(Secret::<64>::with(|bytes| bytes.fill(0xA7)));
+        let place = secret.expose_secret().as_ptr();
+        assert!(!left_behind(place, 64, || drop(secret)).contains(&0xA7), "a secret that was dropped");
+        let plaintext = black_box(Plaintext::copy_of(&[0xA7; 64]));
+        let place = plaintext.as_ptr();
+        assert!(!left_behind(place, 64, || drop(plaintext)).contains(&0xA7), "a plaintext that was dropped");
+        let mut plaintext = black_box(Plaintext::copy_of(&[0xA7; 64]));
+        let place = plaintext.as_ptr();
+        assert!(!left_behind(place, 64, || plaintext.extend(&[1; 64])).contains(&0xA7), "a plaintext that moved");
+        // The control: what nobody wipes stays where it was.
+        let bytes = black_box(vec![0xA7; 64]);
+        let place = bytes.as_ptr();
+        assert_eq!(left_behind(place, 64, || drop(bytes)), [0xA7; 48]);
+    }
+
+    #[test]
     fn debug_shows_no_byte_of_a_secret() {
         let secret = Key32::with(|bytes| bytes.fill(0xAB));
         assert_eq!(format!("{secret:?}"), "Secret<32>(redacted)");

@@ -52,6 +52,16 @@ fn envelopes_are_the_references() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+#[cfg_attr(miri, ignore = "Miri has no /proc/self/mem")]
+fn nothing_of_an_opened_record_is_left_where_it_was() {
+    let (ring, place) = (ring(), place(300, b"key"));
+    let opened = open(&ring, place, &sealed(&ring, place, &[0xA7; 64])).unwrap();
+    let value = opened.value().as_ptr();
+    assert!(!crate::testing::left_behind(value, 64, || drop(opened)).contains(&0xA7));
+}
+
+#[test]
 fn hidden_names_are_the_references() {
     for entry in section("hidden", 9) {
         let input = &entry["in"];
