@@ -179,4 +179,31 @@ mod tests {
         file.set_len(5 * SLOT_LEN as u64 - 1).unwrap();
         assert!(RingFile::open(&path).is_err());
     }
+
+    #[test]
+    fn a_box_beyond_the_last_has_no_slot() {
+        let rings = RingFile::in_memory(2);
+        for side in [Side::A, Side::B] {
+            assert!(rings.read(1, side).is_ok());
+            assert!(rings.read(2, side).is_err(), "not that of another box");
+        }
+    }
+
+    #[test]
+    fn a_slot_that_comes_back_as_another_is_not_acknowledged() {
+        struct Page;
+        impl Opaque for Page {
+            fn into_bytes(self) -> Vec<u8> {
+                vec![1; SLOT_LEN]
+            }
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rings");
+        RingFile::create(&path, 1).unwrap();
+        assert!(RingFile::open(&path).unwrap().write(0, Side::A, Page).is_ok(), "the control");
+        // A file that is open for appending puts every write at its end, wherever it was meant to go.
+        let file = OpenOptions::new().read(true).append(true).open(&path).unwrap();
+        let rings = RingFile { backing: Backing::Disk(file), boxes: 1 };
+        assert_eq!(rings.write(0, Side::B, Page).unwrap_err().kind(), crate::ErrorKind::Unavailable);
+    }
 }

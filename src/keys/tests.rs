@@ -271,6 +271,40 @@ fn a_slot_that_the_row_does_not_describe_costs_no_call_to_a_root() {
     }
 }
 
+/// The slot that comes after `slot`: the next sequence, and generation 2 instead of 1.
+fn successor(slot: &[u8; SLOT_LEN], ring_key: &Key32) -> Box<[u8; SLOT_LEN]> {
+    let Parsed { sequence, epoch, incarnation, policy, roots, seals, head, keyset } = Parsed::parse(slot).unwrap();
+    let ring_seal = XaesKey::new(&derive::ring_seal(ring_key, incarnation, epoch));
+    let aad = |head: &[u8]| Context::new("strongroom/v1/keyset-aad").bytes(head);
+    let mut keyset = ring_seal.open_key(aad(&head).as_slice(), &keyset).unwrap();
+    // The last bytes of the write generation and of the number of the only one.
+    (keyset[36], keyset[41]) = (2, 2);
+    let next = Head { sequence: sequence + 1, epoch, incarnation, policy: &policy, roots: &roots, seals: &seals };
+    let head = next.encode();
+    let sealed = ring_seal.seal_key(&OsEntropy, aad(&head).as_slice(), &keyset).unwrap();
+    Slot::live(&head, &sealed).into_bytes().try_into().unwrap()
+}
+
+#[test]
+fn of_two_slots_that_fit_the_later_is_believed_and_its_twin_made_equal() {
+    let script = Scripted::new([vec![1; 32], vec![2; 32], vec![3; 32], vec![4; 32], vec![5; 24], vec![6; 24]]);
+    let mut world = World::new();
+    let policy = Policy::service_managed(id("service"));
+    let made = create(&world.rings, 0, Incarnation::new([1; 16]), policy, &world.roots, &script, 7).unwrap();
+    world.belief = made.0;
+    let earlier = world.rings.read(0, Side::A).unwrap();
+    let later = successor(&earlier, &Key32::with(|key| key.fill(3)));
+    for (a, b) in [(&later, &earlier), (&earlier, &later)] {
+        world.set(Side::A, a);
+        world.set(Side::B, b);
+        assert_eq!(world.load().unwrap().write_generation(), 2);
+        assert_eq!(
+            (world.rings.read(0, Side::A).unwrap(), world.rings.read(0, Side::B).unwrap()),
+            (later.clone(), later.clone())
+        );
+    }
+}
+
 #[test]
 fn an_attackers_own_ring_is_refused_by_the_ring_check() {
     // The attacker can use the root (as with the public half of an RSA key) and makes a ring of the same incarnation,
@@ -354,6 +388,34 @@ fn no_secret_is_ever_wrapped_twice() {
     secrets.sort_unstable();
     secrets.dedup();
     assert_eq!(secrets.len(), 67, "distinct, and none of them zero");
+}
+
+/// Answers every wrap alike.
+struct Answering(Wrapped);
+
+impl RootKeys for Answering {
+    fn wrap(&self, _: &RootId, _: &WrapSecret, _: &WrapContext) -> Result<Wrapped, RootError> {
+        Ok(self.0.clone())
+    }
+
+    fn unwrap(&self, _: &RootId, _: &Wrapped, _: &WrapContext) -> Result<WrapSecret, RootError> {
+        Err(RootError::Denied)
+    }
+}
+
+#[test]
+fn an_answer_past_the_limits_of_a_slot_makes_no_ring() {
+    let rings = RingFile::in_memory(1);
+    let make = |version: usize, bytes: usize| {
+        let roots = Answering(Wrapped { version: "v".repeat(version), bytes: vec![1; bytes] });
+        let policy = Policy::service_managed(id("service"));
+        create(&rings, 0, Incarnation::new([1; 16]), policy, &roots, &OsEntropy, 7).map(drop)
+    };
+    for (version, bytes) in [(0, 1), (1, 0), (129, 1), (1, 1025)] {
+        assert_eq!(make(version, bytes).unwrap_err().kind(), ErrorKind::Invalid, "{version}, {bytes}");
+        assert!([Side::A, Side::B].iter().all(|side| *rings.read(0, *side).unwrap() == [0; SLOT_LEN]));
+    }
+    assert!(make(1, 1).is_ok() && make(128, 1024).is_ok());
 }
 
 #[test]
