@@ -170,3 +170,76 @@ fn wiping_leaves_no_byte_of_the_rows_in_any_file() {
     drop(RocksEngine::open(folder.path(), 2, &Shared::new(1 << 20)).unwrap());
     assert_eq!(holds_marker(), 0, "after reopening ({still_held} before)");
 }
+
+fn two_boxes(folder: &Path) -> RocksEngine {
+    RocksEngine::make(folder, 2, &Shared::new(1 << 20)).unwrap()
+}
+
+fn put(engine: &RocksEngine, keyspace: Keyspace, value: &str) -> Result<()> {
+    let mut batch = Batch::new(Durability::Synced);
+    batch.put(keyspace, b"key".to_vec(), Raw(value.as_bytes().to_vec()));
+    engine.apply(batch)
+}
+
+#[test]
+fn after_a_write_that_failed_the_cell_is_shut_for_everything() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = two_boxes(folder.path());
+    put(&engine, 0, "before").unwrap();
+    // What RocksDB says when the disk fails it; here of a database that is not there.
+    let failure = Db::open_for_read_only(&rocksdb::Options::default(), folder.path().join("none"), false);
+    let failure = failure.err().unwrap();
+    assert_eq!(engine.observe::<()>(Err(failure)).unwrap_err().kind(), ErrorKind::Unavailable);
+    let outcomes = [
+        put(&engine, 0, "after").err(),
+        engine.get(0, b"key", &mut |_| ()).err(),
+        engine.multi_get(0, &[], &mut |_, _| ()).err(),
+        engine.view().err(),
+        engine.wipe(0).err(),
+        engine.sync().err(),
+    ];
+    for (place, outcome) in outcomes.into_iter().enumerate() {
+        assert_eq!(outcome.map(|error| error.kind()), Some(ErrorKind::Unavailable), "{place}");
+    }
+}
+
+#[test]
+fn a_process_that_did_not_open_the_database_writes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut engine = two_boxes(folder.path());
+    engine.process ^= 1;
+    assert_eq!(put(&engine, 0, "value").unwrap_err().kind(), ErrorKind::Closed);
+    assert!(!engine.get(0, b"key", &mut |_| ()).unwrap());
+}
+
+#[test]
+fn an_unconditional_write_waits_for_the_comparison_of_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = two_boxes(folder.path());
+    let comparison = engine.locks.lock([(0, &b"key"[..])].into_iter());
+    std::thread::scope(|scope| {
+        let write = scope.spawn(|| put(&engine, 0, "value"));
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        assert!(!write.is_finished());
+        drop(comparison);
+        write.join().unwrap().unwrap();
+    });
+}
+
+#[test]
+fn nothing_of_a_wiped_box_is_left_in_any_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = two_boxes(folder.path());
+    // In a table, and in a log that the neighbour's rows keep.
+    put(&engine, 0, "wiped, of a table").unwrap();
+    engine.db().flush_cf(family(&engine.database, 0).unwrap()).unwrap();
+    put(&engine, 0, "wiped, of the log").unwrap();
+    put(&engine, 1, "kept").unwrap();
+    let left = |text: &str| {
+        let files = fs::read_dir(folder.path()).unwrap().filter_map(|entry| fs::read(entry.unwrap().path()).ok());
+        files.filter(|bytes| bytes.windows(text.len()).any(|window| window == text.as_bytes())).count()
+    };
+    assert_eq!([left("wiped, of a table"), left("wiped, of the log"), left("kept")], [1; 3], "the control");
+    engine.wipe(0).unwrap();
+    assert_eq!([left("wiped, of a table"), left("wiped, of the log"), left("kept")], [0, 0, 1]);
+}
