@@ -7,6 +7,8 @@ mod codec;
 mod definition;
 mod key;
 mod scan;
+#[cfg(test)]
+mod tests;
 mod write;
 
 use std::ops::RangeBounds;

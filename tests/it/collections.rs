@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use strongroom::{Collection, CollectionDef, ErrorKind, Expected, Key, KeyMode, Result, Scan, Session};
 
 use crate::engines::{on_both, with_session};
+use crate::plain_tools::RawDatabase;
 use crate::support::{self, ISSUER, user};
 
 fn kind<T>(result: Result<T>) -> Option<ErrorKind> {
@@ -313,6 +314,20 @@ fn nothing_of_a_dropped_collection_answers() {
             assert_eq!(outcome, Some(ErrorKind::NotFound), "{method} on the handle of before");
         }
     });
+}
+
+#[test]
+fn nothing_of_a_dropped_collection_is_left_in_its_box() {
+    let folder = tempfile::tempdir().unwrap();
+    let room = support::on_disk(folder.path()).open().unwrap();
+    support::make_tenants(&room, &["contoso"]);
+    let session = room.session(&user("contoso"), "contoso").unwrap();
+    let doomed = session.collection(&DOOMED).unwrap();
+    (0..10).for_each(|number| drop(doomed.put(&number, &vec![1]).unwrap()));
+    session.drop_collection("doomed").unwrap();
+    drop((doomed, session, room));
+    let rows = RawDatabase::open(&folder.path().join("store/cells/0000/db")).rows(0);
+    assert_eq!(rows.len(), 1, "what is left counts the collections that were made");
 }
 
 #[test]

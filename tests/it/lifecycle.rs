@@ -1,5 +1,6 @@
 //! Tenants come and go: made, suspended, resumed, deleted, made again, spoken for.
 
+use std::fs;
 use std::sync::Arc;
 
 use strongroom::identity::{Claims, Rejection, Verifier};
@@ -11,6 +12,7 @@ use strongroom::{
 use crate::dated;
 use crate::engines::on_both;
 use crate::support::{self, CUSTODIAN, ISSUER, user};
+use crate::witness::Witness;
 
 const OTHER_ISSUER: &str = "https://other.example";
 const NOTES: CollectionDef<u64, Vec<u8>> = CollectionDef::bytes("notes").ordered();
@@ -92,8 +94,47 @@ fn states_outlast_reopening() {
     assert_eq!(state(&room, "northwind"), Some(TenantState::Active));
     assert_eq!(kind(room.session(&user("contoso"), "contoso")), Some(ErrorKind::Denied));
     custody(&room).resume_tenant("contoso").unwrap();
+    drop(room);
+    let room = support::on_disk(folder.path()).open().unwrap();
+    assert_eq!(state(&room, "contoso"), Some(TenantState::Active));
     let session = room.session(&user("contoso"), "contoso").unwrap();
     assert_eq!(session.collection(&NOTES).unwrap().count().unwrap(), 50);
+}
+
+#[test]
+fn a_deletion_that_was_cut_off_is_finished_by_the_next_opening() {
+    let folder = tempfile::tempdir().unwrap();
+    let room = support::on_disk(folder.path()).open().unwrap();
+    support::make_tenants(&room, &["contoso"]);
+    fill(&room.session(&user("contoso"), "contoso").unwrap());
+    drop(room);
+    let (cell, aside) = (folder.path().join("store/cells/0000"), folder.path().join("aside"));
+    let rings = fs::read(cell.join("rings")).unwrap();
+    let room = support::on_disk(folder.path()).open().unwrap();
+    fs::rename(&cell, &aside).unwrap();
+    assert!(custody(&room).delete_tenant("contoso").is_err(), "its cell is not to be had");
+    drop(room);
+    fs::rename(&aside, &cell).unwrap();
+    let room = support::on_disk(folder.path()).open().unwrap();
+    assert_eq!(state(&room, "contoso"), None);
+    assert_ne!(fs::read(cell.join("rings")).unwrap(), rings, "its keys are gone too");
+    support::make_tenants(&room, &["contoso"]);
+    assert_eq!(room.session(&user("contoso"), "contoso").unwrap().collections().unwrap(), []);
+}
+
+#[test]
+fn a_suspension_drops_the_keys() {
+    let folder = tempfile::tempdir().unwrap();
+    let roots = Witness::of(&folder.path().join("keys"));
+    let builder = Strongroom::in_memory(roots.clone(), support::Plain);
+    let room = builder.service_speaker(ISSUER, "service").open().unwrap();
+    support::make_tenants(&room, &["contoso"]);
+    let read = || room.session(&user("contoso"), "contoso").unwrap().collections().unwrap();
+    roots.take_unwraps();
+    assert_eq!((read().len(), roots.take_unwraps()), (0, 0), "the control: they are held");
+    custody(&room).suspend_tenant("contoso").unwrap();
+    custody(&room).resume_tenant("contoso").unwrap();
+    assert_eq!((read().len(), roots.take_unwraps()), (0, 1));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Stores that somebody has changed on the disk: a right answer or an error, never a wrong answer.
 
+mod directory;
 mod flips;
 mod rings;
 mod transplants;
