@@ -9,29 +9,12 @@ use crate::collection::{Authority, Catalog, CollectionDef};
 use crate::engine::{Batch, Durability, Opaque};
 use crate::entropy::OsEntropy;
 use crate::error::{ErrorKind, Result};
-use crate::identity::{Claims, Rejection, Verifier};
 use crate::kms::LocalRoots;
 use crate::session::Session;
 use crate::strongroom::Strongroom;
+use crate::testing::Gullible;
 
 const NOTES: CollectionDef<&str, Vec<u8>> = CollectionDef::bytes("notes");
-
-/// Takes the tenant from the credential at its word.
-struct Gullible;
-
-impl Verifier for Gullible {
-    fn verify(&self, credential: &str, now_secs: u64) -> Result<Claims, Rejection> {
-        let roles = ["read", "write", "custodian"].map(|role| format!("strongroom.{role}")).to_vec();
-        Ok(Claims {
-            issuer: "i".into(),
-            tenant: credential.into(),
-            subject: "s".into(),
-            expires_at_secs: now_secs + 60,
-            roles,
-            scopes: None,
-        })
-    }
-}
 
 struct World {
     room: Strongroom,

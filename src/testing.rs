@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::entropy::Entropy;
 use crate::error::{Error, Result};
+use crate::identity::{Claims, Rejection, Verifier};
 use crate::secret::Secret;
 
 /// `tests/vectors/derive.json`, made by `tests/reference/derive.py` from the format page alone.
@@ -56,6 +57,23 @@ pub(crate) fn left_behind(place: *const u8, length: usize, end: impl FnOnce()) -
     end();
     memory.read_exact_at(&mut left, std::hint::black_box(place).addr() as u64).expect("the allocator's memory");
     left.split_off(16)
+}
+
+/// Takes the tenant from the credential at its word.
+pub(crate) struct Gullible;
+
+impl Verifier for Gullible {
+    fn verify(&self, credential: &str, now_secs: u64) -> Result<Claims, Rejection> {
+        let roles = ["read", "write", "custodian"].map(|role| format!("strongroom.{role}")).to_vec();
+        Ok(Claims {
+            issuer: "i".into(),
+            tenant: credential.into(),
+            subject: "s".into(),
+            expires_at_secs: now_secs + 60,
+            roles,
+            scopes: None,
+        })
+    }
 }
 
 /// Hands out what it was given, call by call, and fails when a call asks for another length.

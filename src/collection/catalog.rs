@@ -215,3 +215,6 @@ impl Info {
 pub(super) fn no_such_collection() -> Error {
     Error::new(ErrorKind::NotFound, "there is no collection of this name")
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,8 +7,6 @@ mod codec;
 mod definition;
 mod key;
 mod scan;
-#[cfg(test)]
-mod tests;
 mod write;
 
 use std::ops::RangeBounds;

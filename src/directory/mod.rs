@@ -3,6 +3,8 @@
 mod placement;
 mod row;
 mod tenant;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
