@@ -323,7 +323,9 @@ fn nothing_of_a_dropped_collection_is_left_in_its_box() {
     support::make_tenants(&room, &["contoso"]);
     let session = room.session(&user("contoso"), "contoso").unwrap();
     let doomed = session.collection(&DOOMED).unwrap();
-    (0..10).for_each(|number| drop(doomed.put(&number, &vec![1]).unwrap()));
+    for number in 0..10 {
+        doomed.put(&number, &vec![1]).unwrap();
+    }
     session.drop_collection("doomed").unwrap();
     drop((doomed, session, room));
     let rows = RawDatabase::open(&folder.path().join("store/cells/0000/db")).rows(0);

@@ -41,7 +41,9 @@ impl Seen {
 /// The same records every time: one by one, and several in a batch of two collections.
 fn write(session: &Session) {
     let notes = session.collection(&NOTES).unwrap();
-    (0..10).for_each(|number| drop(notes.put(&number, &"the same".to_owned()).unwrap()));
+    for number in 0..10 {
+        notes.put(&number, &"the same".to_owned()).unwrap();
+    }
     let mut batch = session.batch();
     for number in 10..20 {
         batch = batch.put(&NOTES, &number, &"the same".to_owned()).unwrap();

@@ -40,7 +40,7 @@ impl World {
         let room = Strongroom::in_memory(roots, Gullible).service_speaker("i", "service").open().unwrap();
         room.custody("service").unwrap().create_tenant(crate::TenantSpec::new("contoso", "i", "contoso")).unwrap();
         let tenant = room.directory().find("contoso").unwrap();
-        let catalog = Arc::new(Catalog::open(tenant.clone()).unwrap());
+        let catalog = Arc::new(Catalog::open(room.directory().clone(), tenant.clone()).unwrap());
         Self { room, tenant, catalog, _folder: folder }
     }
 
