@@ -4,6 +4,7 @@ mod cache;
 #[cfg(fuzzing)]
 pub(crate) mod fuzz;
 mod policy;
+mod reader;
 mod ring;
 mod slot;
 mod store;

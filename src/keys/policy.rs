@@ -98,7 +98,7 @@ impl Policy {
 
     /// The inverse of [`encode`](Self::encode): every limit held, every order strict, nothing left over.
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
-        let mut reader = super::slot::Reader::new(bytes);
+        let mut reader = super::reader::Reader::new(bytes);
         let [refresh_secs, hard_expiry_secs, recovery_limit_secs] = [reader.u32()?, reader.u32()?, reader.u32()?];
         let count = usize::from(reader.u8()?);
         if !(1..=ALTERNATIVES_MAX).contains(&count) {

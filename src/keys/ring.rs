@@ -116,7 +116,7 @@ impl Keyset {
 
     /// The inverse of [`encode`](Self::encode), of bytes that have authenticated.
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
-        let mut reader = super::slot::Reader::new(bytes);
+        let mut reader = super::reader::Reader::new(bytes);
         if reader.u8()? != KEYSET_FORMAT {
             return None;
         }

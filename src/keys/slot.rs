@@ -6,6 +6,7 @@
 use sha2::{Digest, Sha256};
 
 use super::policy::{ALTERNATIVES_MAX, Policy, ROOTS_MAX};
+use super::reader::Reader;
 use crate::aead::SEALED_OVERHEAD;
 use crate::cells::SLOT_LEN;
 use crate::engine::Opaque;
@@ -47,11 +48,6 @@ pub(super) struct Head<'a> {
     pub(super) policy: &'a Policy,
     pub(super) roots: &'a [(RootId, Wrapped)],
     pub(super) seals: &'a [([u8; 32], Vec<u8>)],
-}
-
-/// A strict reader of big-endian fields.
-pub(super) struct Reader<'a> {
-    rest: &'a [u8],
 }
 
 impl Slot {
@@ -140,10 +136,10 @@ impl Parsed {
         let policy = Policy::decode(reader.u16_bytes(CHECKSUM_AT)?)?;
         let roots = parse_roots(&mut reader, &policy)?;
         let seals = parse_seals(&mut reader, &policy)?;
-        let head = body[..body.len() - reader.rest.len()].to_vec();
+        let head = body[..body.len() - reader.rest().len()].to_vec();
         let keyset = reader.u16_bytes(SEALED_OVERHEAD + 38 + GENERATIONS_MAX * 44)?.to_vec();
         let parsed = Self { sequence, epoch, incarnation, policy, roots, seals, head, keyset };
-        reader.rest.iter().all(|&byte| byte == 0).then_some(parsed)
+        reader.rest().iter().all(|&byte| byte == 0).then_some(parsed)
     }
 }
 
@@ -177,56 +173,6 @@ fn parse_seals(reader: &mut Reader<'_>, policy: &Policy) -> Option<Vec<([u8; 32]
         seals.push((reader.array()?, reader.take(SEALED_RING_KEY_LEN)?.to_vec()));
     }
     seals.iter().map(|(digest, _)| *digest).eq(policy.all().map(|alternative| alternative.digest)).then_some(seals)
-}
-
-impl<'a> Reader<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
-        Self { rest: bytes }
-    }
-
-    pub(super) fn take(&mut self, count: usize) -> Option<&'a [u8]> {
-        let (taken, rest) = self.rest.split_at_checked(count)?;
-        self.rest = rest;
-        Some(taken)
-    }
-
-    pub(super) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
-        self.take(N)?.try_into().ok()
-    }
-
-    pub(super) fn u8(&mut self) -> Option<u8> {
-        self.array::<1>().map(|[byte]| byte)
-    }
-
-    pub(super) fn u32(&mut self) -> Option<u32> {
-        self.array().map(u32::from_be_bytes)
-    }
-
-    pub(super) fn u64(&mut self) -> Option<u64> {
-        self.array().map(u64::from_be_bytes)
-    }
-
-    pub(super) fn u8_bytes(&mut self, limit: usize) -> Option<&'a [u8]> {
-        let length = usize::from(self.u8()?);
-        (length <= limit).then(|| self.take(length))?
-    }
-
-    pub(super) fn u16_bytes(&mut self, limit: usize) -> Option<&'a [u8]> {
-        let length = usize::from(self.array().map(u16::from_be_bytes)?);
-        (length <= limit).then(|| self.take(length))?
-    }
-
-    pub(super) fn root_id(&mut self) -> Option<RootId> {
-        RootId::new(std::str::from_utf8(self.u8_bytes(64)?).ok()?).ok()
-    }
-
-    pub(super) fn peek(&self) -> Option<u8> {
-        self.rest.first().copied()
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.rest.is_empty()
-    }
 }
 
 fn push_u8_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
