@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 /// Whether this is `cargo bench -- --test`: everything once, small, only to see that it is right.
 pub fn is_test() -> bool {
-    std::env::args().any(|argument| argument == "--test")
+    let given = |option: &str| std::env::args().any(|argument| argument == option);
+    given("--test") || !given("--bench")
 }
 
 /// Whether one bench runs for a profiler (`-- --profile-time 10 '1024 B/get/strongroom'`): no comparison then.
