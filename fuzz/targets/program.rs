@@ -153,10 +153,14 @@ impl World {
             }
             Op::DeleteTenant(second) => self.delete_tenant(second),
             Op::Suspend(second) => {
-                let custody = self.room.custody("issuer|service|custodian").unwrap();
-                custody.suspend_tenant(TENANTS[usize::from(second)]).unwrap();
+                let (custody, tenant) = (self.room.custody("issuer|service|custodian").unwrap(), tenant(second));
+                custody.suspend_tenant(tenant).unwrap();
                 assert_eq!(self.session(second).collections().unwrap_err().kind(), ErrorKind::Denied);
-                custody.resume_tenant(TENANTS[usize::from(second)]).unwrap();
+                custody.resume_tenant(tenant).unwrap();
+                assert_eq!(self.session(second).collections().unwrap_err().kind(), ErrorKind::Closed);
+                self.sessions[usize::from(second)] = self.room.session(&user(tenant), tenant).unwrap();
+                // A scan of either tenant may be of this one's ended session.
+                self.scan = None;
             }
             Op::BeginScan(target) => {
                 let scan = self.collection(target).iter().unwrap();
@@ -203,7 +207,7 @@ impl World {
 
     /// The other tenant sees nothing of it, and a new one of the same name finds nothing.
     fn delete_tenant(&mut self, second: bool) {
-        let tenant = TENANTS[usize::from(second)];
+        let tenant = tenant(second);
         self.scan = None;
         self.room.custody("issuer|service|custodian").unwrap().delete_tenant(tenant).unwrap();
         assert_eq!(self.session(second).collections().unwrap_err().kind(), ErrorKind::Denied);
@@ -295,6 +299,10 @@ fn make(room: &Strongroom, tenant: &str) -> Session {
     let custody = room.custody("issuer|service|custodian").unwrap();
     custody.create_tenant(TenantSpec::new(tenant, "issuer", tenant)).unwrap();
     room.session(&user(tenant), tenant).unwrap()
+}
+
+fn tenant(second: bool) -> &'static str {
+    TENANTS[usize::from(second)]
 }
 
 fn user(tenant: &str) -> String {
