@@ -114,8 +114,9 @@ impl Catalog {
     }
 
     fn make(&self, name: &str, shape: &Shape, entropy: &dyn Entropy) -> Result<Entry> {
-        let _write = self.tenant.begin_write()?;
+        // Before the gate, for which a suspension waits: the roots may take their time.
         let ring = self.tenant.ring()?;
+        let _write = self.tenant.begin_write()?;
         let last = self.last_id(&ring)?.unwrap_or(LAST_OWN_ID);
         if last >= LAST_ID {
             return Err(Error::invalid("the tenant has used up its collection ids"));
@@ -143,10 +144,10 @@ impl Catalog {
         check_name(name)?;
         let changes = self.begin_change();
         let info = self.look_up(&changes, name)?.ok_or_else(no_such_collection)?;
+        let ring = self.tenant.ring()?;
         // The tenant before the collection, as writers do: else they, this and a suspension could wait in a circle.
         let _write = self.tenant.begin_write()?;
         let mut dropped = info.dropped.write().unwrap_or_else(PoisonError::into_inner);
-        let ring = self.tenant.ring()?;
         let mut batch = Batch::new(Durability::Synced);
         self.table().delete(&mut batch, &ring, &[ENTRY, name.as_bytes()])?;
         let prefix = info.id.to_be_bytes();
