@@ -84,14 +84,14 @@ fn a_key_that_does_not_commit_opens_nothing_and_the_buffer_is_wiped() {
     assert_eq!(open(&key, &key.commitment(&nonce), b"aad", &[0; TAG_LEN]), Err(OpenFailure::ChangedBytes));
 }
 
-/// A ciphertext whose GCM tag is right under two keys (one block chosen by solving for the tag) is refused under the
-/// second: only the commitment stands in the way. Found here by making the commitment the first key's.
+/// The tag is right under this key and the commitment is another's: what a ciphertext that was made to open under two
+/// keys looks like to the second of them.
 #[test]
 fn the_commitment_alone_refuses_another_key_whatever_its_tag_says() {
     for number in 0..100u8 {
         let keys = [number, number + 100].map(|fill| XaesKey::new(&Key32::with(|out| out.fill(fill))));
         let nonce = [number; NONCE_LEN];
-        // Sealed under the second key: its tag fits there, and only there.
+        // Sealed under the second key, so that its tag fits there.
         let sealed = seal(&keys[1], &nonce, b"", b"either or");
         let (ciphertext, tag) = sealed.split_last_chunk().unwrap();
         let mut message = ciphertext.to_vec();
