@@ -5,7 +5,6 @@
 #![no_main]
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::LazyLock;
 
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
@@ -338,9 +337,5 @@ impl RootKeys for Glass {
 
     fn unwrap(&self, _: &RootId, wrapped: &Wrapped, _: &WrapContext) -> Result<WrapSecret, RootError> {
         WrapSecret::from_slice(&wrapped.bytes).ok_or(RootError::Tampered)
-    }
-
-    fn location(&self) -> Option<&Path> {
-        None
     }
 }

@@ -1,6 +1,5 @@
 //! The parts of [`crate::fuzz::ring`] that look inside a slot.
 
-use std::path::Path;
 use std::sync::LazyLock;
 
 use sha2::{Digest, Sha256};
@@ -101,9 +100,5 @@ impl RootKeys for Glass {
 
     fn unwrap(&self, _: &RootId, wrapped: &Wrapped, _: &WrapContext) -> Result<WrapSecret, RootError> {
         WrapSecret::from_slice(&wrapped.bytes).ok_or(RootError::Tampered)
-    }
-
-    fn location(&self) -> Option<&Path> {
-        None
     }
 }
