@@ -134,11 +134,7 @@ impl Cells {
 
     /// How many boxes a cell has: its ring file says so.
     pub(crate) fn boxes(&self, number: u32) -> Result<u32> {
-        match &self.home {
-            Home::Memory => Ok(self.boxes_per_cell),
-            #[cfg(feature = "rocksdb")]
-            Home::Disk { folder, .. } => Ok(RingFile::open(&folder.cell(number).join(RINGS))?.boxes()),
-        }
+        self.with_rings(number, |rings| Ok(rings.boxes()))
     }
 
     /// Lends a cell's ring file, which does not need the cell's database.
