@@ -1,5 +1,6 @@
 //! Changes to several records, of several collections of one tenant, that happen together or not at all.
 
+use super::Draft;
 use super::authority::Authority;
 use super::definition::CollectionDef;
 use super::key::Key;
@@ -92,9 +93,9 @@ impl WriteBatch {
         value: Option<&V>,
         expected: Option<Expected>,
     ) -> Result<Self> {
-        super::check_limits(definition, key)?;
+        let draft = Draft::new(definition, key, value, expected)?;
         let info = super::resolve(&self.authority, definition)?;
-        let change = super::change(&self.authority, &info, definition, key, value, expected)?;
+        let change = draft.finish::<K>(&self.authority, &info)?;
         self.bytes += change.engine_key.len() + change.value.as_ref().map_or(0, |value| value.len());
         if self.changes.len() == CHANGES_MAX || self.bytes > BYTES_MAX {
             return Err(Error::invalid("a batch has at most 65,536 changes and 64 MiB of keys and values"));

@@ -26,6 +26,7 @@ use crate::access::Right;
 use crate::error::{Error, Result};
 use crate::keys::Ring;
 use crate::seal::{self, HiddenNames, Opened, Place, Version};
+use crate::secret::Plaintext;
 use catalog::Info;
 use write::Change;
 
@@ -204,7 +205,9 @@ impl<K: Key, V> Collection<K, V> {
     }
 
     fn commit_one(&self, key: &K::Ref<'_>, value: Option<&V>, expected: Option<Expected>) -> Result<Vec<Version>> {
-        let change = change(&self.authority, &self.info, &self.definition, key, value, expected)?;
+        self.authority.check(Right::Write)?;
+        let draft = Draft::new(&self.definition, key, value, expected)?;
+        let change = draft.finish::<K>(&self.authority, &self.info)?;
         write::commit(&self.authority, &[change], self.definition.durability)
     }
 
@@ -261,25 +264,30 @@ fn resolve<K: Key, V>(authority: &Authority, definition: &CollectionDef<K, V>) -
     authority.catalog().find(definition.name, &shape)?.ok_or_else(catalog::no_such_collection)
 }
 
-/// Checks a key before a collection is made for it.
-fn check_limits<K: Key, V>(definition: &CollectionDef<K, V>, key: &K::Ref<'_>) -> Result<()> {
-    key::Components::of::<K>(key, definition.separator).map(drop)
+/// A change of one record, every limit checked, before it is known which collection it is of.
+struct Draft {
+    components: key::Components,
+    value: Option<Plaintext>,
+    expected: Option<Expected>,
 }
 
-/// A change of one record, every limit checked.
-fn change<K: Key, V>(
-    authority: &Authority,
-    info: &Arc<Info>,
-    definition: &CollectionDef<K, V>,
-    key: &K::Ref<'_>,
-    value: Option<&V>,
-    expected: Option<Expected>,
-) -> Result<Change> {
-    authority.check(Right::Write)?;
-    let components = key::Components::of::<K>(key, definition.separator)?;
-    let engine_key = engine_key::<K>(&*authority.tenant().ring()?, info, &components)?;
-    let value = value.map(|value| (definition.codec.encode)(value)).transpose()?;
-    Ok(Change { info: info.clone(), engine_key, value, expected })
+impl Draft {
+    fn new<K: Key, V>(
+        definition: &CollectionDef<K, V>,
+        key: &K::Ref<'_>,
+        value: Option<&V>,
+        expected: Option<Expected>,
+    ) -> Result<Self> {
+        let components = key::Components::of::<K>(key, definition.separator)?;
+        let value = value.map(|value| (definition.codec.encode)(value)).transpose()?;
+        Ok(Self { components, value, expected })
+    }
+
+    fn finish<K: Key>(self, authority: &Authority, info: &Arc<Info>) -> Result<Change> {
+        authority.check(Right::Write)?;
+        let engine_key = engine_key::<K>(&*authority.tenant().ring()?, info, &self.components)?;
+        Ok(Change { info: info.clone(), engine_key, value: self.value, expected: self.expected })
+    }
 }
 
 /// The engine key of a whole key, or the beginning of every engine key with this prefix.
