@@ -9,10 +9,9 @@ use crate::collection::{Authority, Catalog, CollectionDef};
 use crate::engine::{Batch, Durability, Opaque};
 use crate::entropy::OsEntropy;
 use crate::error::{ErrorKind, Result};
-use crate::kms::LocalRoots;
 use crate::session::Session;
 use crate::strongroom::Strongroom;
-use crate::testing::Gullible;
+use crate::testing::{Gullible, in_memory};
 
 const NOTES: CollectionDef<&str, Vec<u8>> = CollectionDef::bytes("notes");
 
@@ -25,8 +24,7 @@ impl World {
     /// Two tenants with a record of the same key.
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let roots = LocalRoots::open_with_root(folder.path().join("keys"), "service").unwrap();
-        let room = Strongroom::in_memory(roots, Gullible).service_speaker("i", "service").open().unwrap();
+        let room = in_memory(folder.path()).open().unwrap();
         for name in ["contoso", "fabrikam"] {
             room.custody("service").unwrap().create_tenant(crate::TenantSpec::new(name, "i", name)).unwrap();
             let session = room.session(name, name).unwrap();

@@ -2,17 +2,13 @@
 
 use super::*;
 use crate::clock::ManualClock;
-use crate::kms::LocalRoots;
-use crate::strongroom::Strongroom;
-use crate::testing::Gullible;
+use crate::testing::in_memory;
 
 #[test]
 fn the_keys_of_an_idle_tenant_go_when_anybody_signs_in_after_their_expiry() {
     let folder = tempfile::tempdir().unwrap();
-    let roots = LocalRoots::open_with_root(folder.path().join("keys"), "service").unwrap();
     let clock = ManualClock::new(1_000_000);
-    let builder = Strongroom::in_memory(roots, Gullible).service_speaker("i", "service");
-    let room = builder.clock(clock.clone()).open().unwrap();
+    let room = in_memory(folder.path()).clock(clock.clone()).open().unwrap();
     for name in ["contoso", "fabrikam"] {
         room.custody("service").unwrap().create_tenant(crate::TenantSpec::new(name, "i", name)).unwrap();
     }

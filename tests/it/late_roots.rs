@@ -6,8 +6,8 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use strongroom::{
-    CollectionDef, ErrorKind, LocalRoots, ManualClock, Result, RootError, RootId, RootKeys, Strongroom, WrapContext,
-    WrapSecret, Wrapped,
+    Collection, CollectionDef, Custody, ErrorKind, LocalRoots, ManualClock, Result, RootError, RootId, RootKeys,
+    Strongroom, WrapContext, WrapSecret, Wrapped,
 };
 
 use crate::dated::{self, Dated};
@@ -98,6 +98,17 @@ impl World {
             waiting.join().unwrap()
         })
     }
+
+    /// The notes of contoso, whose ring is due to be asked for again, and a custodian.
+    fn due(&self) -> (Collection<u64, Vec<u8>>, Custody) {
+        self.make("contoso");
+        self.write("contoso");
+        let session = self.room.session(&dated::user("contoso"), "contoso").unwrap();
+        let notes = session.collection(&NOTES).unwrap();
+        let custody = self.room.custody(&dated::custodian()).unwrap();
+        self.clock.advance(Duration::from_secs(301));
+        (notes, custody)
+    }
 }
 
 fn kind<T>(result: Result<T>) -> Option<ErrorKind> {
@@ -108,12 +119,7 @@ fn kind<T>(result: Result<T>) -> Option<ErrorKind> {
 fn a_read_that_waited_through_the_deletion_finds_a_shut_door() {
     let folder = tempfile::tempdir().unwrap();
     let world = World::open(folder.path());
-    world.make("contoso");
-    world.write("contoso");
-    let session = world.room.session(&dated::user("contoso"), "contoso").unwrap();
-    let notes = session.collection(&NOTES).unwrap();
-    let custody = world.room.custody(&dated::custodian()).unwrap();
-    world.clock.advance(Duration::from_secs(301));
+    let (notes, custody) = world.due();
     let read = world.during(|| kind(notes.get(&1)), || custody.delete_tenant("contoso").unwrap());
     assert_eq!(read, Some(ErrorKind::Denied));
     world.make("heir");
@@ -125,12 +131,7 @@ fn a_read_that_waited_through_the_deletion_finds_a_shut_door() {
 fn a_read_that_waited_through_a_suspension_finds_a_shut_door() {
     let folder = tempfile::tempdir().unwrap();
     let world = World::open(folder.path());
-    world.make("contoso");
-    world.write("contoso");
-    let session = world.room.session(&dated::user("contoso"), "contoso").unwrap();
-    let notes = session.collection(&NOTES).unwrap();
-    let custody = world.room.custody(&dated::custodian()).unwrap();
-    world.clock.advance(Duration::from_secs(301));
+    let (notes, custody) = world.due();
     let read = world.during(|| kind(notes.get(&1)), || custody.suspend_tenant("contoso").unwrap());
     assert_eq!(read, Some(ErrorKind::Denied));
     custody.resume_tenant("contoso").unwrap();

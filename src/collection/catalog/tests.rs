@@ -8,10 +8,9 @@ use super::*;
 use crate::clock::SystemClock;
 use crate::collection::{Authority, Collection, CollectionDef};
 use crate::entropy::OsEntropy;
-use crate::kms::LocalRoots;
 use crate::session::Session;
 use crate::strongroom::Strongroom;
-use crate::testing::Gullible;
+use crate::testing::{Gullible, in_memory};
 
 const NOTES: CollectionDef<u64, u64> = CollectionDef::cbor("notes");
 
@@ -36,8 +35,7 @@ struct World {
 impl World {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let roots = LocalRoots::open_with_root(folder.path().join("keys"), "service").unwrap();
-        let room = Strongroom::in_memory(roots, Gullible).service_speaker("i", "service").open().unwrap();
+        let room = in_memory(folder.path()).open().unwrap();
         room.custody("service").unwrap().create_tenant(crate::TenantSpec::new("contoso", "i", "contoso")).unwrap();
         let tenant = room.directory().find("contoso").unwrap();
         let catalog = Arc::new(Catalog::open(room.directory().clone(), tenant.clone()).unwrap());
