@@ -73,7 +73,7 @@ fn the_namespace_alone_keeps_a_tenant_in_its_own_box() {
     let (contoso, fabrikam) = (world.catalog("contoso"), world.catalog("fabrikam"));
     assert_ne!(contoso.tenant().keyspace(), fabrikam.tenant().keyspace());
     let rows = |catalog: &Catalog, keyspace| {
-        let page = catalog.tenant().engine().unwrap().view().unwrap().page(keyspace, &[], None, usize::MAX).unwrap();
+        let page = catalog.tenant().reader().unwrap().view().unwrap().page(keyspace, &[], None, usize::MAX).unwrap();
         page.rows.into_iter().map(|(key, _)| key).collect::<Vec<_>>()
     };
     let ours = rows(&contoso, contoso.tenant().keyspace());
@@ -91,7 +91,7 @@ fn cryptography_alone_refuses_the_bytes_of_another_tenant() {
     // and under the key where contoso's note lies.
     let world = World::new();
     let (contoso, fabrikam) = (world.catalog("contoso"), world.catalog("fabrikam"));
-    let engine = contoso.tenant().engine().unwrap();
+    let engine = contoso.tenant().writer().unwrap();
     let (ours, theirs) = (contoso.tenant().keyspace(), fabrikam.tenant().keyspace());
     let page = |keyspace| engine.view().unwrap().page(keyspace, &[], None, usize::MAX).unwrap().rows;
     let is_note = |(key, _): &&(Vec<u8>, Vec<u8>)| key.starts_with(&256u32.to_be_bytes());

@@ -97,12 +97,8 @@ impl Cells {
     }
 
     /// The cell of this number, opened if it is not.
-    ///
-    /// # Errors
-    /// `Corrupt` if there is none: the directory has placed a tenant in it.
     pub(crate) fn get(&self, number: u32) -> Result<Arc<Cell>> {
-        let place =
-            self.lock().get(&number).cloned().ok_or_else(|| Error::corrupt("a cell of the store is missing"))?;
+        let place = self.place(number)?;
         if let Some(cell) = place.cell.get() {
             return Ok(cell.clone());
         }
@@ -142,8 +138,17 @@ impl Cells {
         match &self.home {
             Home::Memory => work(&self.get(number)?.rings),
             #[cfg(feature = "rocksdb")]
-            Home::Disk { folder, .. } => work(&RingFile::open(&folder.cell(number).join(RINGS))?),
+            Home::Disk { folder, .. } => {
+                self.place(number)?;
+                work(&RingFile::open(&folder.cell(number).join(RINGS))?)
+            }
         }
+    }
+
+    /// # Errors
+    /// `Corrupt` if there is none: the directory has placed a tenant in it.
+    fn place(&self, number: u32) -> Result<Arc<Place>> {
+        self.lock().get(&number).cloned().ok_or_else(|| Error::corrupt("a cell of the store is missing"))
     }
 
     fn open(&self, number: u32) -> Result<Arc<Cell>> {

@@ -75,7 +75,7 @@ impl Catalog {
     }
 
     fn check_empty(&self) -> Result<()> {
-        let page = self.tenant.engine()?.view()?.page(self.tenant.keyspace(), &[], None, 1)?;
+        let page = self.tenant.reader()?.view()?.page(self.tenant.keyspace(), &[], None, 1)?;
         if page.rows.is_empty() {
             return Ok(());
         }
@@ -125,14 +125,14 @@ impl Catalog {
         let mut batch = Batch::new(Durability::Synced);
         self.table().put(&mut batch, &ring, entropy, &[COUNTER], &entry.id)?;
         self.table().put(&mut batch, &ring, entropy, &[ENTRY, name.as_bytes()], &entry)?;
-        self.tenant.engine()?.apply(batch)?;
+        self.tenant.writer()?.apply(batch)?;
         Ok(entry)
     }
 
     /// Every collection, by name.
     pub(crate) fn list(&self) -> Result<Vec<CollectionSummary>> {
         let entries: Vec<Entry> =
-            self.table().list(&*self.tenant.engine()?.view()?, &*self.tenant.ring()?, &[ENTRY])?;
+            self.table().list(&*self.tenant.reader()?.view()?, &*self.tenant.ring()?, &[ENTRY])?;
         let summary = |entry: Entry| CollectionSummary { name: entry.name, mode: entry.shape.mode };
         let mut summaries: Vec<_> = entries.into_iter().map(summary).collect();
         summaries.sort_by(|a, b| a.name.cmp(&b.name));
@@ -152,7 +152,7 @@ impl Catalog {
         self.table().delete(&mut batch, &ring, &[ENTRY, name.as_bytes()])?;
         let prefix = info.id.to_be_bytes();
         batch.delete_range(self.tenant.keyspace(), prefix.to_vec(), end_of_prefix(&prefix));
-        self.tenant.engine()?.apply(batch)?;
+        self.tenant.writer()?.apply(batch)?;
         *dropped = true;
         self.known.write().unwrap_or_else(PoisonError::into_inner).remove(name);
         Ok(())
@@ -163,7 +163,7 @@ impl Catalog {
     }
 
     fn last_id(&self, ring: &Ring) -> Result<Option<u32>> {
-        self.table().get(self.tenant.engine()?, ring, &[COUNTER])
+        self.table().get(&*self.tenant.reader()?, ring, &[COUNTER])
     }
 
     fn begin_change(&self) -> MutexGuard<'_, ()> {
@@ -181,7 +181,7 @@ impl Catalog {
             return Ok(Some(info));
         }
         let entry: Option<Entry> =
-            self.table().get(self.tenant.engine()?, &*self.tenant.ring()?, &[ENTRY, name.as_bytes()])?;
+            self.table().get(&*self.tenant.reader()?, &*self.tenant.ring()?, &[ENTRY, name.as_bytes()])?;
         Ok(entry.map(|entry| self.remember(entry)))
     }
 

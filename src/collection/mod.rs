@@ -94,7 +94,7 @@ impl<K: Key, V> Collection<K, V> {
         let engine_keys = keys.iter().map(|key| self.engine_key(&ring, key)).collect::<Result<Vec<_>>>()?;
         let mut values: Vec<Option<V>> = keys.iter().map(|_| None).collect();
         let mut outcome = Ok(());
-        tenant.engine()?.multi_get(tenant.keyspace(), &engine_keys, &mut |place, bytes| {
+        tenant.reader()?.multi_get(tenant.keyspace(), &engine_keys, &mut |place, bytes| {
             let opened =
                 seal::open(&ring, self.place(&engine_keys[place]), bytes).and_then(|opened| self.decode(opened));
             match opened {
@@ -187,7 +187,7 @@ impl<K: Key, V> Collection<K, V> {
         let ring = tenant.ring()?;
         let engine_key = self.engine_key(&ring, key)?;
         let mut found = None;
-        tenant.engine()?.get(tenant.keyspace(), &engine_key, &mut |bytes| {
+        tenant.reader()?.get(tenant.keyspace(), &engine_key, &mut |bytes| {
             found = Some(seal::open(&ring, self.place(&engine_key), bytes).and_then(&take));
         })?;
         metrics::counter!("strongroom_reads_total").increment(1);

@@ -52,7 +52,7 @@ pub(super) fn commit(authority: &Authority, changes: &[Change], durability: Dura
     for _ in 0..ATTEMPTS {
         let batch = seal_all(authority, &ring, changes, &nonces, durability)?;
         let conditional = changes.iter().any(|change| change.expected.is_some());
-        match tenant.engine()?.apply(batch) {
+        match tenant.writer()?.apply(batch) {
             // Either somebody set the record, and the next look at it says so, or it was resealed.
             Err(error) if error.kind() == ErrorKind::Conflict && conditional => {}
             Err(error) => return Err(error),
@@ -95,7 +95,7 @@ fn seal_all(
 fn expect(authority: &Authority, ring: &Ring, place: Place<'_>, expected: Expected, batch: &mut Batch) -> Result<()> {
     let tenant = authority.tenant();
     let mut found = None;
-    tenant.engine()?.get(tenant.keyspace(), place.engine_key, &mut |bytes| {
+    tenant.writer()?.get(tenant.keyspace(), place.engine_key, &mut |bytes| {
         let version = seal::open(ring, place, bytes).map(|opened| opened.version());
         found = Some(version.map(|version| (version, seal::peek_head(bytes).to_vec())));
     })?;

@@ -139,18 +139,12 @@ impl Directory {
             return Err(Error::conflict("a tenant of this name exists"));
         }
         let (cell_number, box_number) = self.free_box()?;
-        let cell = self.cells.get(cell_number)?;
         let incarnation = Incarnation::new(self.entropy.bytes()?);
         let created_secs = self.clock.wall_ms() / 1000;
-        let (belief, ring) = keys::create(
-            &cell.rings,
-            box_number,
-            incarnation,
-            self.policy.clone(),
-            &*self.roots,
-            &*self.entropy,
-            created_secs,
-        )?;
+        let (belief, ring) = self.cells.with_rings(cell_number, |rings| {
+            let (policy, roots, entropy) = (self.policy.clone(), &*self.roots, &*self.entropy);
+            keys::create(rings, box_number, incarnation, policy, roots, entropy, created_secs)
+        })?;
         let row = Row::new(name.clone(), speakers, cell_number, box_number, &belief, created_secs)?;
         self.write(&row)?;
         let tenant = self.admit(row);

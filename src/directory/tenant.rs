@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 
 use super::row::{Row, Speaker, Status};
 use crate::cells::{Cell, Cells};
-use crate::engine::{Engine, Keyspace};
+use crate::engine::{Engine, Keyspace, Reader};
 use crate::error::{Error, ErrorKind, Result};
 use crate::keys::{self, Belief, CachedRing, Ring};
 use crate::kms::RootKeys;
@@ -70,9 +70,15 @@ impl Tenant {
         self.row.box_number
     }
 
-    /// The engine of this tenant's cell, opened on first use.
-    pub(crate) fn engine(&self) -> Result<&dyn Engine> {
-        Ok(&*self.cell()?.engine)
+    /// Where this tenant's records are read. Asked for anew for every operation, and not kept beyond it: a cell is
+    /// closed when nobody uses it.
+    pub(crate) fn reader(&self) -> Result<Arc<dyn Reader>> {
+        Ok(self.writer()?)
+    }
+
+    /// Where this tenant's records are written, and read by whoever writes. Not kept either.
+    pub(crate) fn writer(&self) -> Result<Arc<dyn Engine>> {
+        Ok(self.cell()?.engine.clone())
     }
 
     /// This tenant's ring.
@@ -84,8 +90,8 @@ impl Tenant {
         let ring = self.keys.get(|| {
             // Asked again by whoever loads: none begins once a deletion has waited for the one under way.
             self.check_active()?;
-            let cell = self.cell()?;
-            keys::load(&cell.rings, self.row.box_number, &self.row.belief(), &*self.roots)
+            let load = |rings: &_| keys::load(rings, self.row.box_number, &self.row.belief(), &*self.roots);
+            self.cells.with_rings(self.row.cell, load)
         })?;
         // What was loaded while the tenant was being closed goes again.
         self.check_active().inspect_err(|_| self.keys.clear())?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use super::{Batch, Engine, Keyspace, Op, Page, View};
+use super::{Batch, Engine, Keyspace, Op, Page, Reader, View};
 use crate::error::{Error, Result};
 
 type Table = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -26,6 +26,27 @@ impl MemoryEngine {
     fn table(&self, keyspace: Keyspace) -> Result<Arc<Table>> {
         let tables = self.tables.read().unwrap_or_else(PoisonError::into_inner);
         tables.get(keyspace as usize).cloned().ok_or_else(no_such_keyspace)
+    }
+}
+
+impl Reader for MemoryEngine {
+    fn get(&self, keyspace: Keyspace, key: &[u8], read: &mut dyn FnMut(&[u8])) -> Result<bool> {
+        Ok(self.table(keyspace)?.get(key).map(|value| read(value)).is_some())
+    }
+
+    fn multi_get(&self, keyspace: Keyspace, keys: &[Vec<u8>], read: &mut dyn FnMut(usize, &[u8])) -> Result<()> {
+        let table = self.table(keyspace)?;
+        for (place, key) in keys.iter().enumerate() {
+            if let Some(value) = table.get(key) {
+                read(place, value);
+            }
+        }
+        Ok(())
+    }
+
+    fn view(&self) -> Result<Box<dyn View>> {
+        let tables = self.tables.read().unwrap_or_else(PoisonError::into_inner).clone();
+        Ok(Box::new(MemoryView { tables }))
     }
 }
 
@@ -53,25 +74,6 @@ impl Engine for MemoryEngine {
             }
         }
         Ok(())
-    }
-
-    fn get(&self, keyspace: Keyspace, key: &[u8], read: &mut dyn FnMut(&[u8])) -> Result<bool> {
-        Ok(self.table(keyspace)?.get(key).map(|value| read(value)).is_some())
-    }
-
-    fn multi_get(&self, keyspace: Keyspace, keys: &[Vec<u8>], read: &mut dyn FnMut(usize, &[u8])) -> Result<()> {
-        let table = self.table(keyspace)?;
-        for (place, key) in keys.iter().enumerate() {
-            if let Some(value) = table.get(key) {
-                read(place, value);
-            }
-        }
-        Ok(())
-    }
-
-    fn view(&self) -> Result<Box<dyn View>> {
-        let tables = self.tables.read().unwrap_or_else(PoisonError::into_inner).clone();
-        Ok(Box::new(MemoryView { tables }))
     }
 
     fn wipe(&self, keyspace: Keyspace) -> Result<bool> {

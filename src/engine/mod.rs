@@ -83,13 +83,8 @@ pub(crate) struct Page {
     pub(crate) more: bool,
 }
 
-/// An ordered key-value store. Implementations are `Sync`; every call may block on the disk.
-pub(crate) trait Engine: Send + Sync + 'static {
-    /// Applies the whole batch atomically and makes it visible, or nothing of it.
-    ///
-    /// `Conflict`: an expectation did not hold, nothing was changed. Any other error: the outcome is unknown.
-    fn apply(&self, batch: Batch) -> Result<()>;
-
+/// The half of an engine that changes nothing. Implementations are `Sync`; every call may block on the disk.
+pub(crate) trait Reader: Send + Sync + 'static {
     /// Hands the value of `key` to `read`; false if there is none.
     fn get(&self, keyspace: Keyspace, key: &[u8], read: &mut dyn FnMut(&[u8])) -> Result<bool>;
 
@@ -98,6 +93,14 @@ pub(crate) trait Engine: Send + Sync + 'static {
 
     /// A snapshot of all keyspaces as they are now.
     fn view(&self) -> Result<Box<dyn View>>;
+}
+
+/// An ordered key-value store.
+pub(crate) trait Engine: Reader {
+    /// Applies the whole batch atomically and makes it visible, or nothing of it.
+    ///
+    /// `Conflict`: an expectation did not hold, nothing was changed. Any other error: the outcome is unknown.
+    fn apply(&self, batch: Batch) -> Result<()>;
 
     /// Removes every row of a keyspace and the bytes that held them. True if none of them is left, so that it can be
     /// handed out again; false while somebody's snapshot holds on to them. Resumable: call again.

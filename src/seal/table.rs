@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 
 use super::names::HiddenNames;
 use super::record::{Place, open, seal};
-use crate::engine::{Batch, Engine, Keyspace, View, end_of_prefix};
+use crate::engine::{Batch, Keyspace, Reader, View, end_of_prefix};
 use crate::entropy::Entropy;
 use crate::error::{Error, Result};
 use crate::keys::Ring;
@@ -45,10 +45,10 @@ impl Table {
         Ok(())
     }
 
-    pub(crate) fn get<T: DeserializeOwned>(self, engine: &dyn Engine, ring: &Ring, key: &[&[u8]]) -> Result<Option<T>> {
+    pub(crate) fn get<T: DeserializeOwned>(self, reader: &dyn Reader, ring: &Ring, key: &[&[u8]]) -> Result<Option<T>> {
         let engine_key = self.engine_key(ring, key)?;
         let mut found = None;
-        engine.get(self.keyspace, &engine_key, &mut |bytes| found = Some(self.open(ring, &engine_key, bytes)))?;
+        reader.get(self.keyspace, &engine_key, &mut |bytes| found = Some(self.open(ring, &engine_key, bytes)))?;
         found.transpose()
     }
 

@@ -63,7 +63,7 @@ fn a_suspension_waits_for_a_collection_that_is_being_made() {
         let made = scope.spawn(move || Collection::open(&authority, &NOTES).is_ok());
         answer.recv().unwrap();
         world.suspend();
-        let view = world.tenant.engine().unwrap().view().unwrap();
+        let view = world.tenant.reader().unwrap().view().unwrap();
         let rows = view.page(world.tenant.keyspace(), &[], None, usize::MAX).unwrap().rows;
         answer.iter().for_each(|()| ());
         assert!(made.join().unwrap());

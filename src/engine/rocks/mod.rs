@@ -23,7 +23,7 @@ use self_cell::self_cell;
 use locks::KeyLocks;
 pub(crate) use options::Shared;
 
-use super::{Batch, Durability, Engine, Expectation, Keyspace, Op, Page, View};
+use super::{Batch, Durability, Engine, Expectation, Keyspace, Op, Page, Reader, View};
 use crate::error::{Error, ErrorKind, Result};
 
 type Db = DBWithThreadMode<SingleThreaded>;
@@ -168,26 +168,7 @@ impl RocksEngine {
 /// Greater than every key of a box: a collection id never reaches FFFFFFFF.
 const END_OF_KEYS: [u8; 5] = [0xFF; 5];
 
-impl Engine for RocksEngine {
-    fn apply(&self, batch: Batch) -> Result<()> {
-        self.check_latch()?;
-        self.check_process()?;
-        let Batch { ops, expectations, durability } = batch;
-        let written = ops.iter().filter_map(|op| match op {
-            Op::Put { keyspace, key, .. } | Op::Delete { keyspace, key } => Some((*keyspace, key.as_slice())),
-            Op::DeleteRange { .. } => None,
-        });
-        let compared = expectations.iter().map(|expectation| (expectation.keyspace, expectation.key.as_slice()));
-        let locks = self.locks.lock(written.chain(compared));
-        expectations.iter().try_for_each(|expectation| self.check_expectation(expectation))?;
-        let writes = self.translate(ops)?;
-        let mut options = WriteOptions::default();
-        options.set_sync(durability == Durability::Synced);
-        let outcome = self.observe(self.db().write_opt(writes, &options));
-        drop(locks);
-        outcome
-    }
-
+impl Reader for RocksEngine {
     fn get(&self, keyspace: Keyspace, key: &[u8], read: &mut dyn FnMut(&[u8])) -> Result<bool> {
         self.check_latch()?;
         let value = self.db().get_pinned_cf(family(&self.database, keyspace)?, key).map_err(foreign)?;
@@ -209,6 +190,27 @@ impl Engine for RocksEngine {
         self.check_latch()?;
         let snapshot = OwnedSnapshot::new(self.database.clone(), |database| database.borrow_owner().snapshot());
         Ok(Box::new(RocksView(snapshot)))
+    }
+}
+
+impl Engine for RocksEngine {
+    fn apply(&self, batch: Batch) -> Result<()> {
+        self.check_latch()?;
+        self.check_process()?;
+        let Batch { ops, expectations, durability } = batch;
+        let written = ops.iter().filter_map(|op| match op {
+            Op::Put { keyspace, key, .. } | Op::Delete { keyspace, key } => Some((*keyspace, key.as_slice())),
+            Op::DeleteRange { .. } => None,
+        });
+        let compared = expectations.iter().map(|expectation| (expectation.keyspace, expectation.key.as_slice()));
+        let locks = self.locks.lock(written.chain(compared));
+        expectations.iter().try_for_each(|expectation| self.check_expectation(expectation))?;
+        let writes = self.translate(ops)?;
+        let mut options = WriteOptions::default();
+        options.set_sync(durability == Durability::Synced);
+        let outcome = self.observe(self.db().write_opt(writes, &options));
+        drop(locks);
+        outcome
     }
 
     fn wipe(&self, keyspace: Keyspace) -> Result<bool> {
