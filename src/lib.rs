@@ -130,6 +130,7 @@ mod entropy;
 mod error;
 
 pub use access::VerifiedIdentity;
+pub use cells::{Budgets, CellStats};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use collection::{
     Collection, CollectionDef, CollectionSummary, Component, Entry, Expected, KEY_MAX_COMPONENTS, KEY_MAX_LEN, Key,
@@ -143,4 +144,4 @@ pub use kms::{LocalRoots, RootError, RootId, RootKeys, WrapContext, WrapSecret, 
 pub use name::{NAME_MAX_LEN, TenantName};
 pub use seal::Version;
 pub use session::Session;
-pub use strongroom::{Builder, Strongroom};
+pub use strongroom::{Builder, Stats, Strongroom};

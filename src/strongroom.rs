@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::access;
-use crate::cells::{self, BOXES_MAX, Cells};
+use crate::cells::{self, BOXES_MAX, Budgets, CellStats, Cells};
 use crate::clock::{Clock, SystemClock};
 use crate::collection::{Authority, Catalog};
 use crate::custody::Custody;
@@ -32,6 +32,16 @@ pub struct Strongroom {
     is_open: Arc<AtomicBool>,
 }
 
+/// What a store holds and takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Tenants that the store knows.
+    pub tenants: usize,
+    /// Its cells.
+    pub cells: CellStats,
+}
+
 /// How a store is opened. Required things are arguments of [`Strongroom::builder`]; everything here has a default,
 /// and the chapter on defaults says why it is what it is.
 #[must_use = "a builder does nothing until it opens a store"]
@@ -42,7 +52,7 @@ pub struct Builder {
     service: Vec<Speaker>,
     service_root: String,
     boxes_per_cell: u32,
-    cache_bytes: usize,
+    budgets: Budgets,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
 }
@@ -115,6 +125,12 @@ impl Strongroom {
         self.is_open.store(false, Ordering::SeqCst);
     }
 
+    /// What the store takes of its budgets now, and how its cells are. Names no tenant.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        Stats { tenants: self.directory.count(), cells: self.directory.cell_stats() }
+    }
+
     #[cfg(test)]
     pub(crate) fn directory(&self) -> &Arc<Directory> {
         &self.directory
@@ -152,7 +168,7 @@ impl Builder {
             service: Vec::new(),
             service_root: "service".to_owned(),
             boxes_per_cell: 64,
-            cache_bytes: 64 << 20,
+            budgets: Budgets::default(),
             clock: SystemClock::new(),
             entropy: Arc::new(OsEntropy),
         }
@@ -178,9 +194,9 @@ impl Builder {
         self
     }
 
-    /// Bytes of the block cache that all cells share; 64 MiB unless said otherwise.
-    pub fn cache_bytes(mut self, bytes: usize) -> Self {
-        self.cache_bytes = bytes;
+    /// What the store may take of memory, descriptors and logs, however many tenants are active.
+    pub fn budgets(mut self, budgets: Budgets) -> Self {
+        self.budgets = budgets;
         self
     }
 
@@ -210,7 +226,7 @@ impl Builder {
                 if self.roots.location().is_some_and(|roots| cells::overlaps(path, roots)) {
                     return Err(Error::invalid("the root keys lie in the folder of the store, or the store in theirs"));
                 }
-                open_on_disk(path, self.boxes_per_cell, self.cache_bytes)?
+                open_on_disk(path, self.boxes_per_cell, self.budgets)?
             }
         };
         let (clock, entropy) = (self.clock, self.entropy);
@@ -228,12 +244,12 @@ impl Builder {
 }
 
 #[cfg(feature = "rocksdb")]
-fn open_on_disk(path: &Path, boxes_per_cell: u32, cache_bytes: usize) -> Result<Cells> {
-    Cells::on_disk(path, boxes_per_cell, cache_bytes)
+fn open_on_disk(path: &Path, boxes_per_cell: u32, budgets: Budgets) -> Result<Cells> {
+    Cells::on_disk(path, boxes_per_cell, budgets)
 }
 
 #[cfg(not(feature = "rocksdb"))]
-fn open_on_disk(_: &Path, _: u32, _: usize) -> Result<Cells> {
+fn open_on_disk(_: &Path, _: u32, _: Budgets) -> Result<Cells> {
     Err(Error::invalid("this build has no engine for the disk; enable the feature `rocksdb`"))
 }
 

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use rocksdb::{DB, IteratorMode, Options, WriteOptions};
 use strongroom::identity::{Claims, Rejection, Verifier};
-use strongroom::{Collection, CollectionDef, Durability, LocalRoots, Session, Strongroom, TenantSpec};
+use strongroom::{Budgets, Collection, CollectionDef, Durability, LocalRoots, Session, Strongroom, TenantSpec};
 
 /// What is measured.
 pub trait Contender {
@@ -41,7 +41,7 @@ impl Ours {
         let room = Strongroom::builder(folder.join("store"), roots, EveryoneIsCustodian)
             .service_speaker("bench", "tenant")
             .boxes_per_cell(1)
-            .cache_bytes(CACHE_BYTES)
+            .budgets(Budgets::default().memory_bytes(CACHE_BYTES * 4))
             .open()
             .unwrap();
         room.custody("").unwrap().create_tenant(TenantSpec::new("tenant", "bench", "tenant")).unwrap();
@@ -77,7 +77,10 @@ impl Contender for Ours {
 impl Plain {
     /// With the settings of the strongroom's own engine, to the letter.
     pub fn with_our_settings(folder: &Path) -> Self {
-        let mut options = options::database(&options::Shared::new(CACHE_BYTES)).unwrap();
+        let sizes = options::Sizes { wal_bytes: 64 << 20, open_files: 1024, background_rate: 256 << 20 };
+        let cache = rocksdb::Cache::new_lru_cache(CACHE_BYTES);
+        let memtables = rocksdb::WriteBufferManager::new_write_buffer_manager(CACHE_BYTES, false);
+        let mut options = options::database(sizes, &cache, &memtables).unwrap();
         options.create_if_missing(true);
         Self(DB::open(&options, folder).unwrap())
     }

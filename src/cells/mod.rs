@@ -11,26 +11,37 @@
     expect(dead_code, unused_variables, clippy::unnecessary_wraps, reason = "half of it is about the disk")
 )]
 
+mod budgets;
+mod handle;
+#[cfg(feature = "rocksdb")]
+mod keeper;
+#[cfg(feature = "rocksdb")]
+mod on_disk;
+#[cfg(feature = "rocksdb")]
+mod place;
+#[cfg(feature = "rocksdb")]
+mod pool;
 mod ring_file;
+mod stats;
 #[cfg(feature = "rocksdb")]
 mod store_folder;
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+pub use budgets::Budgets;
+pub(crate) use handle::BoxHandle;
+#[cfg(feature = "rocksdb")]
+use on_disk::CellsOnDisk;
 pub(crate) use ring_file::{BOXES_MAX, RingFile, SLOT_LEN, Side};
-#[cfg(feature = "rocksdb")]
-use store_folder::StoreFolder;
+pub use stats::CellStats;
 
-#[cfg(feature = "rocksdb")]
-use crate::engine::rocks::{RocksEngine, Shared};
-use crate::engine::{Engine, MemoryEngine};
+use crate::engine::{Engine, Keyspace, MemoryEngine, Reader};
 use crate::error::{Error, Result};
-#[cfg(feature = "rocksdb")]
-use crate::folder;
 
-/// One database with its ring file: a breach boundary and a unit of opening, backup and placement.
+/// One database with its ring file: a breach boundary and a unit of opening, backup and placement. Tenant zero's is
+/// open as long as the store is; the others come and go.
 pub(crate) struct Cell {
     pub(crate) engine: Arc<dyn Engine>,
     pub(crate) rings: RingFile,
@@ -39,92 +50,93 @@ pub(crate) struct Cell {
 /// Every cell of a store.
 pub(crate) struct Cells {
     boxes_per_cell: u32,
-    /// The cells that exist, opened on first use. The mutex of a place is held while its cell opens, so that others
-    /// wait for that cell and for no other.
-    places: Mutex<BTreeMap<u32, Arc<Place>>>,
-    /// Last, here and wherever cells are held beside `Cells`: the store is released when its databases are closed.
     home: Home,
 }
 
-#[derive(Default)]
-struct Place {
-    opening: Mutex<()>,
-    cell: OnceLock<Arc<Cell>>,
+enum Home {
+    Memory(Mutex<BTreeMap<u32, Arc<MemoryCell>>>),
+    #[cfg(feature = "rocksdb")]
+    Disk(CellsOnDisk),
 }
 
-enum Home {
-    Memory,
-    #[cfg(feature = "rocksdb")]
-    Disk {
-        folder: StoreFolder,
-        shared: Shared,
-    },
+struct MemoryCell {
+    engine: Arc<MemoryEngine>,
+    rings: RingFile,
 }
 
 impl Cells {
     /// A store that lives as long as this value.
     pub(crate) fn in_memory(boxes_per_cell: u32) -> Self {
-        Self { home: Home::Memory, boxes_per_cell, places: Mutex::default() }
+        Self { home: Home::Memory(Mutex::default()), boxes_per_cell }
     }
 
     /// Takes ownership of the store in `path`, making it if there is none.
     #[cfg(feature = "rocksdb")]
-    pub(crate) fn on_disk(path: &Path, boxes_per_cell: u32, cache_bytes: usize) -> Result<Self> {
-        let folder = StoreFolder::open(path)?;
-        let places = folder.cells()?.into_iter().map(|number| (number, Arc::default())).collect();
-        let home = Home::Disk { folder, shared: Shared::new(cache_bytes) };
-        Ok(Self { home, boxes_per_cell, places: Mutex::new(places) })
+    pub(crate) fn on_disk(path: &Path, boxes_per_cell: u32, budgets: Budgets) -> Result<Self> {
+        Ok(Self { home: Home::Disk(CellsOnDisk::open(path, budgets)?), boxes_per_cell })
     }
 
     /// Tenant zero's cell: one box.
-    pub(crate) fn zero(&self) -> Result<Arc<Cell>> {
+    pub(crate) fn zero(&self) -> Result<Cell> {
         match &self.home {
-            Home::Memory => Ok(Arc::new(Cell::in_memory(1))),
+            Home::Memory(_) => Ok(Cell { engine: Arc::new(MemoryEngine::new(1)), rings: RingFile::in_memory(1) }),
             #[cfg(feature = "rocksdb")]
-            Home::Disk { folder, shared } => {
-                let path = folder.zero();
-                if !path.exists() {
-                    folder.make_cell(&path, |path| Cell::make(path, 1, shared))?;
-                }
-                Ok(Arc::new(Cell::open(&path, shared)?))
-            }
+            Home::Disk(cells) => cells.zero(),
         }
     }
 
     /// The numbers of the cells that exist.
     pub(crate) fn numbers(&self) -> Vec<u32> {
-        self.lock().keys().copied().collect()
+        match &self.home {
+            Home::Memory(cells) => lock(cells).keys().copied().collect(),
+            #[cfg(feature = "rocksdb")]
+            Home::Disk(cells) => cells.pool().numbers(),
+        }
     }
 
-    /// The cell of this number, opened if it is not.
-    pub(crate) fn get(&self, number: u32) -> Result<Arc<Cell>> {
-        let place = self.place(number)?;
-        if let Some(cell) = place.cell.get() {
-            return Ok(cell.clone());
+    /// Where a box of a cell is read; opened, or looked into, if it is not.
+    pub(crate) fn reader(&self, number: u32, keyspace: Keyspace) -> Result<Arc<dyn Reader>> {
+        match &self.home {
+            Home::Memory(cells) => Ok(in_memory(cells, number)?.engine.clone()),
+            #[cfg(feature = "rocksdb")]
+            Home::Disk(cells) => cells.pool().reader(number, keyspace),
         }
-        let _opening = place.opening.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(cell) = place.cell.get() {
-            return Ok(cell.clone());
+    }
+
+    /// The engine of a cell; opened if it is not. Not to be kept: a cell is closed when nobody holds it.
+    pub(crate) fn engine(&self, number: u32) -> Result<Arc<dyn Engine>> {
+        match &self.home {
+            Home::Memory(cells) => Ok(in_memory(cells, number)?.engine.clone()),
+            #[cfg(feature = "rocksdb")]
+            Home::Disk(cells) => cells.pool().engine(number),
         }
-        let cell = self.open(number).inspect_err(|error| report_failure(number, error))?;
-        Ok(place.cell.get_or_init(|| cell).clone())
+    }
+
+    /// Waits while as much has been written and not flushed as may be.
+    ///
+    /// # Errors
+    /// `Throttled` if it stays so.
+    fn wait_for_room_to_write(&self) -> Result<()> {
+        match &self.home {
+            Home::Memory(_) => Ok(()),
+            #[cfg(feature = "rocksdb")]
+            Home::Disk(cells) => cells.pool().wait_for_memtables(),
+        }
     }
 
     /// Makes a cell of this number, which must be new. Crash-safe: until it is whole it has another name. Called by one
     /// thread at a time.
     pub(crate) fn create(&self, number: u32) -> Result<()> {
-        let place = Place::default();
+        let boxes = self.boxes_per_cell;
         match &self.home {
-            Home::Memory => {
-                place.cell.get_or_init(|| Arc::new(Cell::in_memory(self.boxes_per_cell)));
+            Home::Memory(cells) => {
+                let (engine, rings) = (Arc::new(MemoryEngine::new(boxes)), RingFile::in_memory(boxes));
+                lock(cells).insert(number, Arc::new(MemoryCell { engine, rings }));
             }
             #[cfg(feature = "rocksdb")]
-            Home::Disk { folder, shared } => {
-                folder.make_cell(&folder.cell(number), |path| Cell::make(path, self.boxes_per_cell, shared))?;
-            }
+            Home::Disk(cells) => cells.create(number, boxes)?,
         }
-        self.lock().insert(number, Arc::new(place));
-        tracing::info!(cell = number, boxes = self.boxes_per_cell, "made a cell");
+        tracing::info!(cell = number, boxes, "made a cell");
         Ok(())
     }
 
@@ -134,66 +146,39 @@ impl Cells {
     }
 
     /// Lends a cell's ring file, which does not need the cell's database.
+    ///
+    /// # Errors
+    /// `Corrupt` if there is no such cell: the directory has placed a tenant in it.
     pub(crate) fn with_rings<T>(&self, number: u32, work: impl FnOnce(&RingFile) -> Result<T>) -> Result<T> {
         match &self.home {
-            Home::Memory => work(&self.get(number)?.rings),
+            Home::Memory(cells) => work(&in_memory(cells, number)?.rings),
             #[cfg(feature = "rocksdb")]
-            Home::Disk { folder, .. } => {
-                self.place(number)?;
-                work(&RingFile::open(&folder.cell(number).join(RINGS))?)
-            }
+            Home::Disk(cells) => work(&cells.pool().place(number)?.rings()?),
         }
     }
 
-    /// # Errors
-    /// `Corrupt` if there is none: the directory has placed a tenant in it.
-    fn place(&self, number: u32) -> Result<Arc<Place>> {
-        self.lock().get(&number).cloned().ok_or_else(|| Error::corrupt("a cell of the store is missing"))
-    }
-
-    fn open(&self, number: u32) -> Result<Arc<Cell>> {
+    /// What the cells take, and what they may.
+    pub(crate) fn stats(&self) -> CellStats {
         match &self.home {
-            Home::Memory => Err(Error::internal("a cell in memory is open from the start")),
-            #[cfg(feature = "rocksdb")]
-            Home::Disk { folder, shared } => {
-                let cell = Cell::open(&folder.cell(number), shared)?;
-                tracing::debug!(cell = number, "opened a cell");
-                Ok(Arc::new(cell))
+            Home::Memory(cells) => {
+                let known = lock(cells).len();
+                CellStats { known, open: known, ..CellStats::default() }
             }
+            #[cfg(feature = "rocksdb")]
+            Home::Disk(cells) => cells.pool().stats(),
         }
     }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<u32, Arc<Place>>> {
-        self.places.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
-const RINGS: &str = "rings";
-const DATABASE: &str = "db";
-
-impl Cell {
-    fn in_memory(boxes: u32) -> Self {
-        Self { engine: Arc::new(MemoryEngine::new(boxes)), rings: RingFile::in_memory(boxes) }
-    }
-
-    #[cfg(feature = "rocksdb")]
-    fn open(path: &Path, shared: &Shared) -> Result<Self> {
-        let rings = RingFile::open(&path.join(RINGS))?;
-        let engine = RocksEngine::open(&path.join(DATABASE), rings.boxes(), shared)?;
-        Ok(Self { engine: Arc::new(engine), rings })
-    }
-
-    /// Makes the files of a cell in an empty folder, with every box, and closes them again.
-    #[cfg(feature = "rocksdb")]
-    fn make(path: &Path, boxes: u32, shared: &Shared) -> Result<()> {
-        RingFile::create(&path.join(RINGS), boxes)?;
-        // Made here, because RocksDB would let everybody read it.
-        folder::make(&path.join(DATABASE)).map_err(|error| Error::io("a cell cannot be made", error))?;
-        RocksEngine::make(&path.join(DATABASE), boxes, shared)?.sync()
-    }
+fn in_memory(cells: &Mutex<BTreeMap<u32, Arc<MemoryCell>>>, number: u32) -> Result<Arc<MemoryCell>> {
+    lock(cells).get(&number).cloned().ok_or_else(|| Error::corrupt("a cell of the store is missing"))
 }
 
-/// A cell that cannot be opened is shut alone, and says so.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A cell that cannot be used is shut alone, and says so.
 pub(crate) fn report_failure(number: u32, error: &Error) {
     tracing::error!(cell = number, %error, "a cell cannot be opened");
     metrics::counter!("strongroom_cell_failures_total").increment(1);

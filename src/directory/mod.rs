@@ -15,7 +15,7 @@ pub use row::Speaker;
 pub(crate) use row::{Row, Status, check_speakers};
 pub(crate) use tenant::Tenant;
 
-use crate::cells::{self, Cell, Cells};
+use crate::cells::{self, Cell, CellStats, Cells};
 use crate::clock::{Clock, Deadline};
 use crate::engine::{Batch, Durability};
 use crate::entropy::Entropy;
@@ -37,7 +37,7 @@ const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
 /// The tenants of a store, where they live and who may speak for them.
 pub(crate) struct Directory {
-    zero: Arc<Cell>,
+    zero: Cell,
     belief: Belief,
     cells: Arc<Cells>,
     roots: Arc<dyn RootKeys>,
@@ -122,6 +122,14 @@ impl Directory {
         drop(next);
         self.ring.expire();
         self.known().tenants.values().for_each(|tenant| tenant.keys().expire());
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.known().tenants.len()
+    }
+
+    pub(crate) fn cell_stats(&self) -> CellStats {
+        self.cells.stats()
     }
 
     /// Every tenant, by name.
@@ -307,7 +315,7 @@ impl Directory {
         // The keys first: they go even if the cell's database cannot be opened.
         let place = (tenant.cell_number(), tenant.box_number());
         self.cells.with_rings(place.0, |rings| keys::purge(rings, place.1, &tenant.belief()))?;
-        let is_clean = self.cells.get(place.0)?.engine.wipe(place.1)?;
+        let is_clean = self.cells.engine(place.0)?.wipe(place.1)?;
         let (mut batch, ring) = (Batch::new(Durability::Synced), self.ring()?);
         TENANTS.delete(&mut batch, &ring, &[tenant.name().as_str().as_bytes()])?;
         if !is_clean {
@@ -332,7 +340,7 @@ impl Directory {
         let dirty: Vec<(u32, u32)> = DIRTY.list(&*self.zero.engine.view()?, &*self.ring()?, &[])?;
         for place in dirty {
             self.known_mut().placement.occupy(place.0, place.1);
-            if self.cells.get(place.0).and_then(|cell| cell.engine.wipe(place.1)).unwrap_or(false) {
+            if self.cells.engine(place.0).and_then(|engine| engine.wipe(place.1)).unwrap_or(false) {
                 let mut batch = Batch::new(Durability::Synced);
                 let [cell, number] = dirty_key(place);
                 DIRTY.delete(&mut batch, &*self.ring()?, &[&cell, &number])?;

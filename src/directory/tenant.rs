@@ -1,10 +1,10 @@
 //! A tenant as its sessions hold it: its box and no other, its keys, and whether it is open.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use super::row::{Row, Speaker, Status};
-use crate::cells::{Cell, Cells};
+use crate::cells::{BoxHandle, Cells};
 use crate::engine::{Engine, Keyspace, Reader};
 use crate::error::{Error, ErrorKind, Result};
 use crate::keys::{self, Belief, CachedRing, Ring};
@@ -19,8 +19,7 @@ pub(crate) struct Tenant {
     term: AtomicU64,
     /// Read-held by every write, so that a deletion waits for those under way and none comes after it.
     writes: RwLock<()>,
-    cell: OnceLock<Arc<Cell>>,
-    cells: Arc<Cells>,
+    place: BoxHandle,
     roots: Arc<dyn RootKeys>,
     keys: CachedRing,
 }
@@ -28,14 +27,14 @@ pub(crate) struct Tenant {
 impl Tenant {
     pub(super) fn new(row: Row, cells: Arc<Cells>, roots: Arc<dyn RootKeys>, keys: CachedRing) -> Self {
         let status = AtomicU8::new(row.status as u8);
+        let place = BoxHandle::new(cells, row.cell, row.box_number);
         Self {
             stamped: AtomicBool::new(row.stamped),
             row,
             status,
             term: AtomicU64::new(0),
             writes: RwLock::default(),
-            cells,
-            cell: OnceLock::new(),
+            place,
             roots,
             keys,
         }
@@ -67,18 +66,18 @@ impl Tenant {
 
     /// The keyspace of this tenant's box in its cell's engine: the only one that a session can name.
     pub(crate) fn keyspace(&self) -> Keyspace {
-        self.row.box_number
+        self.place.number()
     }
 
     /// Where this tenant's records are read. Asked for anew for every operation, and not kept beyond it: a cell is
     /// closed when nobody uses it.
     pub(crate) fn reader(&self) -> Result<Arc<dyn Reader>> {
-        Ok(self.writer()?)
+        self.place.reader()
     }
 
     /// Where this tenant's records are written, and read by whoever writes. Not kept either.
     pub(crate) fn writer(&self) -> Result<Arc<dyn Engine>> {
-        Ok(self.cell()?.engine.clone())
+        self.place.engine()
     }
 
     /// This tenant's ring.
@@ -91,7 +90,7 @@ impl Tenant {
             // Asked again by whoever loads: none begins once a deletion has waited for the one under way.
             self.check_active()?;
             let load = |rings: &_| keys::load(rings, self.row.box_number, &self.row.belief(), &*self.roots);
-            self.cells.with_rings(self.row.cell, load)
+            self.place.cells().with_rings(self.row.cell, load)
         })?;
         // What was loaded while the tenant was being closed goes again.
         self.check_active().inspect_err(|_| self.keys.clear())?;
@@ -156,19 +155,11 @@ impl Tenant {
     }
 
     pub(super) fn cell_number(&self) -> u32 {
-        self.row.cell
+        self.place.cell()
     }
 
     pub(super) fn box_number(&self) -> u32 {
         self.row.box_number
-    }
-
-    fn cell(&self) -> Result<&Cell> {
-        if let Some(cell) = self.cell.get() {
-            return Ok(cell);
-        }
-        let cell = self.cells.get(self.row.cell)?;
-        Ok(self.cell.get_or_init(|| cell))
     }
 }
 

@@ -93,6 +93,12 @@ pub(crate) trait Reader: Send + Sync + 'static {
 
     /// A snapshot of all keyspaces as they are now.
     fn view(&self) -> Result<Box<dyn View>>;
+
+    /// Notes that it is used now. False once another has taken its place, and if it has failed: whoever keeps a
+    /// reader asks before every use.
+    fn is_current(&self) -> bool {
+        true
+    }
 }
 
 /// An ordered key-value store.

@@ -41,7 +41,7 @@ fn the_memory_engine_keeps_every_promise() {
 fn the_rocksdb_engine_keeps_every_promise() {
     for (name, promise) in PROMISES {
         let folder = tempfile::tempdir().unwrap();
-        let shared = rocks::Shared::new(1 << 20);
+        let shared = rocks::Shared::for_tests();
         let engine = rocks::RocksEngine::make(&folder.path().join(name), 3, &shared).unwrap();
         promise(&engine);
     }

@@ -33,6 +33,8 @@ fn plays_the_role_it_was_started_for() {
     match std::env::var(ROLE).as_deref() {
         Ok("writer") => crate::crash::write_until_killed(),
         Ok("acknowledger") => crate::durability::acknowledge_everything(),
+        Ok("everywhere") => crate::budgets::write_everywhere(),
+        Ok("churn") => crate::budgets::churn(),
         Ok(role) => panic!("nobody plays {role}"),
         Err(_) => {}
     }

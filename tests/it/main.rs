@@ -9,6 +9,7 @@
     reason = "numbers, names and shapes of tests are known and small"
 )]
 
+mod budgets;
 mod chance;
 mod child;
 mod children;

@@ -3,69 +3,57 @@
 //! The one owner of the crate `rocksdb`.
 #![expect(clippy::disallowed_types, reason = "the one owner of RocksDB")]
 
+mod database;
 mod locks;
 mod logcheck;
 mod logfile;
 mod options;
+mod reader;
+mod shared;
+mod snapshots;
 #[cfg(test)]
 mod tests;
+mod usage;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rocksdb::{
-    BottommostLevelCompaction, ColumnFamily, ColumnFamilyDescriptor, CompactOptions, DBWithThreadMode, ReadOptions,
-    SingleThreaded, SnapshotWithThreadMode, WriteBatch, WriteOptions,
-};
-use self_cell::self_cell;
+use rocksdb::{BottommostLevelCompaction, CompactOptions, Options, WriteBatch, WriteOptions};
 
+use database::{Database, Db, descriptors, family_name};
 use locks::KeyLocks;
-pub(crate) use options::Shared;
+pub(crate) use options::Sizes;
+pub(crate) use reader::RocksReader;
+pub(crate) use shared::Shared;
+use snapshots::Snapshots;
+use usage::Usage;
 
-use super::{Batch, Durability, Engine, Expectation, Keyspace, Op, Page, Reader, View};
+use super::{Batch, Durability, Engine, Expectation, Keyspace, Op, Reader, View};
 use crate::error::{Error, ErrorKind, Result};
-
-type Db = DBWithThreadMode<SingleThreaded>;
-type Families<'a> = Vec<&'a ColumnFamily>;
-type Snapshot<'a> = SnapshotWithThreadMode<'a, Db>;
-
-self_cell!(
-    /// A database and the handles of its families, looked up once: a look-up by name costs as much as a small read.
-    struct Database {
-        owner: Db,
-        #[covariant]
-        dependent: Families,
-    }
-);
-
-self_cell!(
-    struct OwnedSnapshot {
-        owner: Arc<Database>,
-        #[not_covariant]
-        dependent: Snapshot,
-    }
-);
 
 pub(crate) struct RocksEngine {
     database: Arc<Database>,
+    path: PathBuf,
     locks: KeyLocks,
+    snapshots: Snapshots,
+    usage: Usage,
+    /// Whether something has been written since the last flush.
+    is_dirty: AtomicBool,
     /// Set by the first write that fails with an I/O error or corruption: RocksDB would resume by itself, and its
-    /// families could have diverged. Everything is refused until the cell is opened again.
+    /// families could have diverged. Everything is refused until the cell is opened again, which the cells above see to.
     failed: AtomicBool,
     /// The process that opened the database; RocksDB's threads do not survive a fork.
     process: u32,
 }
 
-struct RocksView(OwnedSnapshot);
-
 impl RocksEngine {
     /// Makes a database with `boxes` families in `path`.
     pub(crate) fn make(path: &Path, boxes: u32, shared: &Shared) -> Result<Self> {
-        let mut options = options::database(shared)?;
+        let mut options = shared.options().clone();
         options.create_if_missing(true);
         options.create_missing_column_families(true);
-        Self::begin(path, boxes, &options)
+        Self::begin(path, boxes, &options, shared)
     }
 
     /// Opens the database in `path`, after checking its logs.
@@ -77,37 +65,89 @@ impl RocksEngine {
         if !path.join("CURRENT").is_file() {
             return Err(Error::corrupt("the database of a cell is missing"));
         }
-        let logs = logcheck::check_before_open(path)?;
-        tracing::debug!(?logs, "checked the logs of a database");
-        Self::begin(path, boxes, &options::database(shared)?)
+        check_logs(path)?;
+        Self::begin(path, boxes, shared.options(), shared)
     }
 
-    fn begin(path: &Path, boxes: u32, options: &rocksdb::Options) -> Result<Self> {
-        let descriptors = std::iter::once("default".to_owned())
-            .chain((0..boxes).map(family_name))
-            .map(|name| ColumnFamilyDescriptor::new(name, options.clone()));
-        let db = Db::open_cf_descriptors(options, path, descriptors).map_err(|error| match error.kind() {
+    fn begin(path: &Path, boxes: u32, options: &Options, shared: &Shared) -> Result<Self> {
+        let families = descriptors(0..boxes, options);
+        let db = Db::open_cf_descriptors(options, path, families).map_err(|error| match error.kind() {
             rocksdb::ErrorKind::InvalidArgument => {
                 Error::corrupt("the database of a cell has not the boxes that its ring file has").with_source(error)
             }
             _ => foreign(error),
         })?;
-        let database = Database::try_new(db, |db| {
-            (0..boxes)
-                .map(|number| db.cf_handle(&family_name(number)))
-                .collect::<Option<Vec<_>>>()
-                .ok_or_else(|| Error::corrupt("a box of the cell is missing from its database"))
-        })?;
         Ok(Self {
-            database: Arc::new(database),
+            database: Database::of(db, 0, boxes)?,
+            path: path.to_path_buf(),
             locks: KeyLocks::new(),
+            snapshots: Snapshots::default(),
+            usage: Usage::new(shared),
+            // What the logs brought back has been flushed while the database opened.
+            is_dirty: AtomicBool::new(false),
             failed: AtomicBool::new(false),
             process: std::process::id(),
         })
     }
 
+    pub(crate) fn usage(&self) -> &Usage {
+        &self.usage
+    }
+
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::SeqCst)
+    }
+
+    /// Whether something has been written since the last flush.
+    pub(crate) fn is_dirty(&self) -> bool {
+        self.is_dirty.load(Ordering::SeqCst)
+    }
+
+    /// Writes every memtable to table files, so that the logs hold nothing that is needed. Others write meanwhile.
+    pub(crate) fn flush(&self) -> Result<()> {
+        self.check_latch()?;
+        if !self.is_dirty.swap(false, Ordering::SeqCst) {
+            return Ok(());
+        }
+        let families = self.database.families();
+        let outcome = families.iter().try_for_each(|family| self.observe(self.db().flush_cf(*family)));
+        if outcome.is_err() {
+            self.is_dirty.store(true, Ordering::SeqCst);
+        }
+        outcome
+    }
+
+    /// Bytes of the write-ahead logs, and how many table files there are.
+    pub(crate) fn measure(&self) -> Result<Extent> {
+        Extent::of(&self.path)
+    }
+
+    /// Takes over the scans of a reader of one of these boxes. Called before anybody can write.
+    pub(crate) fn take_over(&self, reader: &RocksReader) {
+        self.snapshots.take_over(&reader.snapshots, &self.database);
+    }
+
+    /// Closes the database if no operation is in it, and no scan that has not stood still for so many ticks; gives the
+    /// engine back otherwise.
+    pub(crate) fn close(engine: Arc<Self>, still_ticks: u64) -> Result<(), Arc<Self>> {
+        engine.snapshots.revoke(still_ticks);
+        if Arc::strong_count(&engine.database) > 1 {
+            return Err(engine);
+        }
+        let engine = Arc::try_unwrap(engine)?;
+        // A scan may have begun between the count and here.
+        let Self { database, path, locks, snapshots, usage, is_dirty, failed, process } = engine;
+        match Arc::try_unwrap(database) {
+            Ok(database) => {
+                drop(database);
+                Ok(())
+            }
+            Err(database) => Err(Arc::new(Self { database, path, locks, snapshots, usage, is_dirty, failed, process })),
+        }
+    }
+
     fn db(&self) -> &Db {
-        self.database.borrow_owner()
+        self.database.db()
     }
 
     /// Turns the foreign error of a write into ours, and closes the latch if it is more than a refusal. Reads do not
@@ -126,7 +166,10 @@ impl RocksEngine {
 
     fn check_latch(&self) -> Result<()> {
         if self.failed.load(Ordering::SeqCst) {
-            return Err(Error::new(ErrorKind::Unavailable, "the cell has failed; open the store again"));
+            return Err(Error::new(
+                ErrorKind::Unavailable,
+                "the cell has failed and is shut until it can be opened again",
+            ));
         }
         Ok(())
     }
@@ -140,7 +183,7 @@ impl RocksEngine {
     }
 
     fn check_expectation(&self, expectation: &Expectation) -> Result<()> {
-        let family = family(&self.database, expectation.keyspace)?;
+        let family = self.database.family(expectation.keyspace)?;
         let value = self.db().get_pinned_cf(family, &expectation.key).map_err(foreign)?;
         if expectation.holds_for(value.as_deref()) {
             return Ok(());
@@ -152,7 +195,7 @@ impl RocksEngine {
     fn translate(&self, ops: Vec<Op>) -> Result<WriteBatch> {
         let mut writes = WriteBatch::default();
         for op in ops {
-            let family = family(&self.database, op.keyspace())?;
+            let family = self.database.family(op.keyspace())?;
             match op {
                 Op::Put { key, value, .. } => writes.put_cf(family, key, value),
                 Op::Delete { key, .. } => writes.delete_cf(family, key),
@@ -171,25 +214,21 @@ const END_OF_KEYS: [u8; 5] = [0xFF; 5];
 impl Reader for RocksEngine {
     fn get(&self, keyspace: Keyspace, key: &[u8], read: &mut dyn FnMut(&[u8])) -> Result<bool> {
         self.check_latch()?;
-        let value = self.db().get_pinned_cf(family(&self.database, keyspace)?, key).map_err(foreign)?;
-        Ok(value.map(|value| read(&value)).is_some())
+        self.database.get(keyspace, key, read)
     }
 
     fn multi_get(&self, keyspace: Keyspace, keys: &[Vec<u8>], read: &mut dyn FnMut(usize, &[u8])) -> Result<()> {
         self.check_latch()?;
-        let family = family(&self.database, keyspace)?;
-        for (place, value) in self.db().batched_multi_get_cf(family, keys, false).into_iter().enumerate() {
-            if let Some(value) = value.map_err(foreign)? {
-                read(place, &value);
-            }
-        }
-        Ok(())
+        self.database.multi_get(keyspace, keys, read)
     }
 
     fn view(&self) -> Result<Box<dyn View>> {
         self.check_latch()?;
-        let snapshot = OwnedSnapshot::new(self.database.clone(), |database| database.borrow_owner().snapshot());
-        Ok(Box::new(RocksView(snapshot)))
+        Ok(Box::new(self.snapshots.take(&self.database, self.usage.ticks())))
+    }
+
+    fn is_current(&self) -> bool {
+        self.usage.enter() && !self.has_failed()
     }
 }
 
@@ -209,13 +248,15 @@ impl Engine for RocksEngine {
         let mut options = WriteOptions::default();
         options.set_sync(durability == Durability::Synced);
         let outcome = self.observe(self.db().write_opt(writes, &options));
+        // After the write: a flush that takes the mark away has then written this, or a later one will.
+        self.is_dirty.store(true, Ordering::SeqCst);
         drop(locks);
         outcome
     }
 
     fn wipe(&self, keyspace: Keyspace) -> Result<bool> {
         self.check_latch()?;
-        let family = family(&self.database, keyspace)?;
+        let family = self.database.family(keyspace)?;
         let mut batch = Batch::new(Durability::Synced);
         batch.delete_range(keyspace, Vec::new(), None);
         self.apply(batch)?;
@@ -225,8 +266,8 @@ impl Engine for RocksEngine {
         compaction.set_bottommost_level_compaction(BottommostLevelCompaction::Force);
         self.db().compact_range_cf_opt(family, None::<&[u8]>, None::<&[u8]>, &compaction);
         // The WAL holds the rows too, until every family that wrote to it has been flushed.
-        let families = self.database.borrow_dependent();
-        families.iter().try_for_each(|family| self.observe(self.db().flush_cf(*family)))?;
+        self.is_dirty.store(true, Ordering::SeqCst);
+        self.flush()?;
         let name = family_name(keyspace);
         let files = self.observe(self.db().live_files())?;
         Ok(files.iter().all(|file| file.column_family_name != name))
@@ -238,44 +279,37 @@ impl Engine for RocksEngine {
     }
 }
 
-impl View for RocksView {
-    fn page(&self, keyspace: Keyspace, from: &[u8], to: Option<&[u8]>, limit_bytes: usize) -> Result<Page> {
-        if to.is_some_and(|to| to <= from) {
-            return Ok(Page::default());
+/// What a database takes on the disk, as far as budgets ask for it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Extent {
+    /// Bytes of write-ahead logs: none if everything that was written has been flushed.
+    pub(crate) wal_bytes: u64,
+    pub(crate) table_files: u32,
+}
+
+impl Extent {
+    /// Looks at the files of the database in `path`, open or not.
+    pub(crate) fn of(path: &Path) -> Result<Self> {
+        let failed = |error| Error::io("the folder of a database cannot be read", error);
+        let mut extent = Self::default();
+        for entry in std::fs::read_dir(path).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            match Path::new(&entry.file_name()).extension().and_then(|extension| extension.to_str()) {
+                // A log that goes while it is looked at holds nothing.
+                Some("log") => extent.wal_bytes += entry.metadata().map_or(0, |metadata| metadata.len()),
+                Some("sst") => extent.table_files += 1,
+                _ => {}
+            }
         }
-        self.0.with_dependent(|database, snapshot| {
-            let mut options = ReadOptions::default();
-            options.set_total_order_seek(true);
-            if let Some(to) = to {
-                options.set_iterate_upper_bound(to);
-            }
-            let mut rows = snapshot.raw_iterator_cf_opt(family(database, keyspace)?, options);
-            rows.seek(from);
-            let mut page = Page::default();
-            let mut held = 0;
-            while let Some((key, value)) = rows.item() {
-                if held >= limit_bytes {
-                    page.more = true;
-                    break;
-                }
-                held += key.len() + value.len();
-                page.rows.push((key.to_vec(), value.to_vec()));
-                rows.next();
-            }
-            rows.status().map_err(foreign)?;
-            Ok(page)
-        })
+        Ok(extent)
     }
 }
 
-fn family(database: &Database, keyspace: Keyspace) -> Result<&ColumnFamily> {
-    let families = database.borrow_dependent();
-    families.get(keyspace as usize).copied().ok_or_else(|| Error::internal("no such box in this cell"))
-}
-
-/// Opaque on purpose: MANIFEST, LOG and OPTIONS show it.
-fn family_name(number: u32) -> String {
-    format!("box-{number:04}")
+/// Checks the logs of a database that nobody has open.
+pub(crate) fn check_logs(path: &Path) -> Result<()> {
+    let logs = logcheck::check_before_open(path)?;
+    tracing::debug!(?logs, "checked the logs of a database");
+    Ok(())
 }
 
 fn foreign(error: rocksdb::Error) -> Error {

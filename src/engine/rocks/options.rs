@@ -1,21 +1,19 @@
 //! The integrity profile: every RocksDB option that this crate relies on, each with its reason. A test reads each
 //! back from the OPTIONS file that RocksDB writes.
 
-use rocksdb::{BlockBasedOptions, Cache, ChecksumType, DBRecoveryMode, LogLevel, Options};
+use rocksdb::{BlockBasedOptions, Cache, ChecksumType, DBRecoveryMode, LogLevel, Options, WriteBufferManager};
 
 use crate::error::Result;
 
-/// What all cells of a process share.
-#[derive(Clone)]
-pub(crate) struct Shared {
-    cache: Cache,
-}
-
-impl Shared {
-    /// `cache_bytes`: the size of the one block cache.
-    pub(crate) fn new(cache_bytes: usize) -> Self {
-        Self { cache: Cache::new_lru_cache(cache_bytes) }
-    }
+/// What the databases of a store may take together.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sizes {
+    /// Of one cell's write-ahead log.
+    pub(crate) wal_bytes: u64,
+    /// Table files that one cell keeps open.
+    pub(crate) open_files: u32,
+    /// Of flushes and compactions, in bytes a second.
+    pub(crate) background_rate: u64,
 }
 
 /// Options that have no setter in the Rust crate, as RocksDB's own option string.
@@ -31,16 +29,17 @@ const PROFILE: &str = "\
     allow_fallocate=false;\
     db_host_id=";
 
-/// The settings of a cell's database, used for its column families too.
-pub(super) fn database(shared: &Shared) -> Result<Options> {
+/// The settings of a cell's database, used for its column families too. Copies share the rate limiter.
+pub(super) fn database(sizes: Sizes, cache: &Cache, memtables: &WriteBufferManager) -> Result<Options> {
     let mut options = Options::default().get_options_from_string(PROFILE).map_err(super::foreign)?;
     // A database that is missing is damage; only `RocksEngine::make` makes one.
     options.create_if_missing(false);
     options.create_missing_column_families(false);
     integrity(&mut options);
     quiet(&mut options);
-    sizes(&mut options);
-    options.set_block_based_table_factory(&tables(shared));
+    bounds(&mut options, sizes);
+    options.set_write_buffer_manager(memtables);
+    options.set_block_based_table_factory(&tables(cache));
     Ok(options)
 }
 
@@ -74,22 +73,24 @@ fn quiet(options: &mut Options) {
 }
 
 /// Measured with many families per database: see the chapter on defaults.
-fn sizes(options: &mut Options) {
+fn bounds(options: &mut Options, sizes: Sizes) {
     options.set_write_buffer_size(16 << 20);
     options.set_max_write_buffer_number(4);
     options.set_arena_block_size(16 << 10);
     options.set_max_bytes_for_level_base(64 << 20);
-    options.set_max_total_wal_size(64 << 20);
+    options.set_max_total_wal_size(sizes.wal_bytes);
+    options.set_max_open_files(i32::try_from(sizes.open_files).unwrap_or(i32::MAX));
+    options.set_ratelimiter(i64::try_from(sizes.background_rate).unwrap_or(i64::MAX), 100_000, 10);
     options.set_max_manifest_file_size(16 << 20);
     options.set_max_file_opening_threads(1);
     options.set_max_background_jobs(2);
 }
 
-fn tables(shared: &Shared) -> BlockBasedOptions {
+fn tables(cache: &Cache) -> BlockBasedOptions {
     let mut tables = BlockBasedOptions::default();
     tables.set_format_version(7);
     tables.set_checksum_type(ChecksumType::XXH3);
-    tables.set_block_cache(&shared.cache);
+    tables.set_block_cache(cache);
     tables.set_cache_index_and_filter_blocks(true);
     tables.set_pin_l0_filter_and_index_blocks_in_cache(true);
     tables.set_bloom_filter(10.0, false);

@@ -98,7 +98,7 @@ fn missing(sections: &[(String, Vec<String>)], profile: &[(&str, &str)]) -> Vec<
 #[test]
 fn every_option_of_the_profile_is_in_force_for_every_family() {
     let folder = tempfile::tempdir().unwrap();
-    drop(RocksEngine::make(folder.path(), 2, &Shared::new(1 << 20)).unwrap());
+    drop(RocksEngine::make(folder.path(), 2, &Shared::for_tests()).unwrap());
     let sections = sections(folder.path());
     for family in ["default", "box-0000", "box-0001"] {
         assert!(sections.iter().any(|(name, _)| *name == format!("CFOptions \"{family}\"")), "{family}");
@@ -125,11 +125,11 @@ fn no_table_file_names_the_machine() {
     let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap().trim().to_owned();
     assert!(!host.is_empty());
     let (ours, plain) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let engine = RocksEngine::make(ours.path(), 1, &Shared::new(1 << 20)).unwrap();
+    let engine = RocksEngine::make(ours.path(), 1, &Shared::for_tests()).unwrap();
     let mut batch = Batch::new(Durability::Synced);
     batch.put(0, b"key".to_vec(), Raw(vec![7; 100]));
     engine.apply(batch).unwrap();
-    engine.db().flush_cf(family(&engine.database, 0).unwrap()).unwrap();
+    engine.db().flush_cf(engine.database.family(0).unwrap()).unwrap();
     drop(engine);
     assert_eq!(tables_holding(ours.path(), &host), (1, 0));
     let db = Db::open_default(plain.path()).unwrap();
@@ -141,7 +141,7 @@ fn no_table_file_names_the_machine() {
 #[test]
 fn wiping_leaves_no_byte_of_the_rows_in_any_file() {
     let folder = tempfile::tempdir().unwrap();
-    let engine = RocksEngine::make(folder.path(), 2, &Shared::new(1 << 20)).unwrap();
+    let engine = RocksEngine::make(folder.path(), 2, &Shared::for_tests()).unwrap();
     let marker = b"a-marker-in-a-sealed-value";
     let holds_marker = || {
         let files = fs::read_dir(folder.path()).unwrap().map(|entry| fs::read(entry.unwrap().path()).unwrap());
@@ -151,7 +151,7 @@ fn wiping_leaves_no_byte_of_the_rows_in_any_file() {
         let mut batch = Batch::new(Durability::Synced);
         (0..50).for_each(|key| batch.put(0, vec![round, key], Raw(marker.to_vec())));
         engine.apply(batch).unwrap();
-        engine.db().flush_cf(family(&engine.database, 0).unwrap()).unwrap();
+        engine.db().flush_cf(engine.database.family(0).unwrap()).unwrap();
     }
     let mut batch = Batch::new(Durability::Synced);
     batch.put(0, b"unflushed".to_vec(), Raw(marker.to_vec()));
@@ -167,12 +167,12 @@ fn wiping_leaves_no_byte_of_the_rows_in_any_file() {
     engine.get(1, b"neighbour", &mut |value| neighbour = value == b"whole").unwrap();
     assert!(neighbour);
     drop(engine);
-    drop(RocksEngine::open(folder.path(), 2, &Shared::new(1 << 20)).unwrap());
+    drop(RocksEngine::open(folder.path(), 2, &Shared::for_tests()).unwrap());
     assert_eq!(holds_marker(), 0, "after reopening ({still_held} before)");
 }
 
 fn two_boxes(folder: &Path) -> RocksEngine {
-    RocksEngine::make(folder, 2, &Shared::new(1 << 20)).unwrap()
+    RocksEngine::make(folder, 2, &Shared::for_tests()).unwrap()
 }
 
 fn put(engine: &RocksEngine, keyspace: Keyspace, value: &str) -> Result<()> {
@@ -232,7 +232,7 @@ fn nothing_of_a_wiped_box_waits_for_the_next_opening_to_go() {
     let engine = two_boxes(folder.path());
     // In a table, and in a log that the neighbour's rows keep.
     put(&engine, 0, "wiped, of a table").unwrap();
-    engine.db().flush_cf(family(&engine.database, 0).unwrap()).unwrap();
+    engine.db().flush_cf(engine.database.family(0).unwrap()).unwrap();
     put(&engine, 0, "wiped, of the log").unwrap();
     put(&engine, 1, "kept").unwrap();
     let left = |text: &str| {

@@ -1,0 +1,357 @@
+//! One cell's place in a store: shut, read through views of single boxes, or open for writing; or failed.
+//!
+//! ```text
+//!           first read of a box                first write
+//!   Shut ------------------------> Shut with -------------> Open ---- a write fails ----> Failed
+//!    ^  <-- views close when cold  views       readers       |                              |
+//!    |                                         move over     |  cold: flushed, closed       |
+//!    +-------------------------------------------------------+ <--- opened again, in time --+
+//! ```
+//!
+//! A place's mutex is held while its database opens or closes, so that others wait for that cell and for no other.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::Duration;
+
+use super::budgets::{Cost, Permit};
+use super::report_failure;
+use super::ring_file::RingFile;
+use crate::engine::rocks::{self, Extent, RocksEngine, RocksReader, Shared};
+use crate::engine::{Keyspace, Reader};
+use crate::error::{Error, ErrorKind, Result};
+
+pub(super) struct Place {
+    number: u32,
+    folder: PathBuf,
+    state: Mutex<State>,
+}
+
+enum State {
+    /// Nobody writes. Boxes that are being read have views.
+    Shut {
+        views: HashMap<Keyspace, View>,
+        logs: Logs,
+    },
+    Open {
+        engine: Arc<RocksEngine>,
+        permit: Permit,
+    },
+    /// Why, when it may be tried again (in ticks), and how long to wait after that.
+    Failed {
+        kind: ErrorKind,
+        until: u64,
+        pause: u64,
+    },
+}
+
+/// What is known of the logs of a shut cell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Logs {
+    /// Not looked at yet: it may have been left by a crash.
+    Unknown,
+    /// Checked, and empty: boxes can be read alone.
+    Clean,
+    /// They hold writes, which opening the cell brings back.
+    Dirty,
+}
+
+struct View {
+    reader: Arc<RocksReader>,
+    permit: Permit,
+}
+
+/// What a place holds open, for whoever looks for the coldest.
+pub(super) struct Holding {
+    pub(super) place: Arc<Place>,
+    /// A view of this box; `None`: the cell.
+    pub(super) view: Option<Keyspace>,
+    pub(super) last_used: u64,
+}
+
+/// How a place is, for counts.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Condition {
+    pub(super) has_failed: bool,
+    pub(super) views: usize,
+    pub(super) wal_bytes: u64,
+}
+
+pub(super) const RINGS: &str = "rings";
+pub(super) const DATABASE: &str = "db";
+
+/// After a failure a cell is tried again after a second, then after twice as long each time, up to a minute.
+const FIRST_PAUSE: u64 = 10;
+const LAST_PAUSE: u64 = 600;
+/// How often, a millisecond apart, it is looked whether the last operation has left a cell that is to be closed.
+const CLOSING_LOOKS: u32 = 20;
+
+impl Place {
+    pub(super) fn new(number: u32, folder: PathBuf) -> Arc<Self> {
+        let state = Mutex::new(State::Shut { views: HashMap::new(), logs: Logs::Unknown });
+        Arc::new(Self { number, folder, state })
+    }
+
+    pub(super) fn number(&self) -> u32 {
+        self.number
+    }
+
+    pub(super) fn rings(&self) -> Result<RingFile> {
+        RingFile::open(&self.folder.join(RINGS))
+    }
+
+    fn database(&self) -> PathBuf {
+        self.folder.join(DATABASE)
+    }
+
+    /// Who reads box `number`: the cell if it is open, else a view of that box. `admit` gives leave to open.
+    pub(super) fn reader(
+        &self,
+        number: Keyspace,
+        shared: &Shared,
+        mut admit: impl FnMut(Cost) -> Result<Permit>,
+    ) -> Result<Arc<dyn Reader>> {
+        loop {
+            let mut state = self.lock();
+            give_up_failed(&mut state, shared)?;
+            match &mut *state {
+                State::Open { engine, .. } => return Ok(engine.clone()),
+                State::Shut { views, logs } => {
+                    if let Some(view) = views.get(&number) {
+                        return Ok(view.reader.clone());
+                    }
+                    match self.open_view(number, logs, shared, &mut admit) {
+                        Ok(Some(view)) => return Ok(views.entry(number).or_insert(view).reader.clone()),
+                        Ok(None) => {}
+                        Err(error) => return Err(self.fail(&mut state, error, shared)),
+                    }
+                }
+                State::Failed { .. } => {}
+            }
+            drop(state);
+            // It holds writes that only opening it brings back.
+            self.engine(shared, &mut admit)?;
+        }
+    }
+
+    /// A view of one box; `None` if the cell's logs hold writes.
+    fn open_view(
+        &self,
+        number: Keyspace,
+        logs: &mut Logs,
+        shared: &Shared,
+        admit: &mut impl FnMut(Cost) -> Result<Permit>,
+    ) -> Result<Option<View>> {
+        if *logs == Logs::Unknown {
+            let is_clean = Extent::of(&self.database())?.wal_bytes == 0;
+            if is_clean {
+                rocks::check_logs(&self.database())?;
+            }
+            *logs = if is_clean { Logs::Clean } else { Logs::Dirty };
+        }
+        if *logs == Logs::Dirty {
+            return Ok(None);
+        }
+        let permit = admit(Cost::of_view())?;
+        Ok(Some(View { reader: Arc::new(RocksReader::open(&self.database(), number, shared)?), permit }))
+    }
+
+    /// The cell, open for writing. Readers of its boxes move over to it.
+    pub(super) fn engine(
+        &self,
+        shared: &Shared,
+        mut admit: impl FnMut(Cost) -> Result<Permit>,
+    ) -> Result<Arc<RocksEngine>> {
+        let mut state = self.lock();
+        give_up_failed(&mut state, shared)?;
+        if let State::Open { engine, .. } = &*state {
+            return Ok(engine.clone());
+        }
+        let (engine, permit) = match self.open(shared, &mut admit) {
+            Ok(opened) => opened,
+            Err(error) => return Err(self.fail(&mut state, error, shared)),
+        };
+        if let State::Shut { views, .. } = &*state {
+            for view in views.values() {
+                view.reader.usage().retire();
+                engine.take_over(&view.reader);
+            }
+        }
+        *state = State::Open { engine: engine.clone(), permit };
+        tracing::debug!(cell = self.number, "opened a cell");
+        Ok(engine)
+    }
+
+    fn open(
+        &self,
+        shared: &Shared,
+        admit: &mut impl FnMut(Cost) -> Result<Permit>,
+    ) -> Result<(Arc<RocksEngine>, Permit)> {
+        let boxes = self.rings()?.boxes();
+        let tables = Extent::of(&self.database()).map_or(0, |extent| extent.table_files);
+        let permit = admit(Cost::of_cell(boxes, tables, shared.open_files()))?;
+        let engine = Arc::new(RocksEngine::open(&self.database(), boxes, shared)?);
+        Ok((engine, permit))
+    }
+
+    /// Shuts the cell for a while, unless all that was missing is room.
+    fn fail(&self, state: &mut State, error: Error, shared: &Shared) -> Error {
+        if error.kind() == ErrorKind::Throttled {
+            return error;
+        }
+        report_failure(self.number, &error);
+        let pause = match state {
+            State::Failed { pause, .. } => *pause,
+            _ => FIRST_PAUSE,
+        };
+        if let State::Shut { views, .. } = state {
+            views.values().for_each(|view| view.reader.usage().retire());
+        }
+        let until = shared.ticks().now() + pause;
+        *state = State::Failed { kind: error.kind(), until, pause: (pause * 2).min(LAST_PAUSE) };
+        error
+    }
+
+    /// Whether the cell was left with writes in its logs, so that it has to be opened to bring them back.
+    pub(super) fn needs_recovery(&self) -> bool {
+        match &mut *self.lock() {
+            State::Shut { logs: Logs::Unknown, .. } => {
+                Extent::of(&self.database()).is_ok_and(|extent| extent.wal_bytes > 0)
+            }
+            _ => false,
+        }
+    }
+
+    /// What is held open here; nothing while somebody is opening or closing it.
+    pub(super) fn holdings(self: &Arc<Self>) -> Vec<Holding> {
+        let holding = |view, last_used| Holding { place: self.clone(), view, last_used };
+        match self.try_lock().as_deref() {
+            Some(State::Open { engine, .. }) => vec![holding(None, engine.usage().last_used())],
+            Some(State::Shut { views, .. }) => {
+                views.iter().map(|(&number, view)| holding(Some(number), view.reader.usage().last_used())).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Flushes the cell and closes it, if nobody uses it; others go on while it is flushed. A scan that has stood still
+    /// for so many ticks is not counted. True if the cell is shut.
+    pub(super) fn close(&self, still_ticks: u64) -> bool {
+        let Some(engine) = self.open_engine() else { return false };
+        if let Err(error) = engine.flush() {
+            tracing::error!(cell = self.number, %error, "a cell cannot be flushed");
+        }
+        drop(engine);
+        let Some(mut state) = self.try_lock() else { return false };
+        let State::Open { engine, .. } = &*state else { return false };
+        engine.usage().retire();
+        for _ in 0..CLOSING_LOOKS {
+            if Arc::strong_count(engine) == 1 {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let logs = if engine.is_dirty() { Logs::Dirty } else { Logs::Clean };
+        let shut = State::Shut { views: HashMap::new(), logs };
+        let State::Open { engine, permit } = std::mem::replace(&mut *state, shut) else { return false };
+        match RocksEngine::close(engine, still_ticks) {
+            Ok(()) => {
+                tracing::debug!(cell = self.number, "closed a cell");
+                true
+            }
+            Err(engine) => {
+                engine.usage().revive();
+                *state = State::Open { engine, permit };
+                false
+            }
+        }
+    }
+
+    /// Closes the view of a box in the same way. True if it is closed.
+    pub(super) fn close_view(&self, number: Keyspace, still_ticks: u64) -> bool {
+        let Some(mut state) = self.try_lock() else { return false };
+        let State::Shut { views, .. } = &mut *state else { return false };
+        let Some(View { reader, permit }) = views.remove(&number) else { return false };
+        reader.usage().retire();
+        match RocksReader::close(reader, still_ticks) {
+            Ok(()) => true,
+            Err(reader) => {
+                reader.usage().revive();
+                views.insert(number, View { reader, permit });
+                false
+            }
+        }
+    }
+
+    /// The engine of the cell if it is open.
+    pub(super) fn open_engine(&self) -> Option<Arc<RocksEngine>> {
+        match self.try_lock().as_deref() {
+            Some(State::Open { engine, .. }) => Some(engine.clone()),
+            _ => None,
+        }
+    }
+
+    /// Whether it holds something open, or may be about to.
+    pub(super) fn is_resident(&self) -> bool {
+        match self.try_lock().as_deref() {
+            Some(State::Shut { views, .. }) => !views.is_empty(),
+            _ => true,
+        }
+    }
+
+    /// How it is, and a new look at how many files it holds open.
+    pub(super) fn inspect(&self, shared: &Shared) -> Condition {
+        match self.try_lock().as_deref_mut() {
+            Some(State::Open { engine, permit }) => {
+                let extent = engine.measure().unwrap_or_default();
+                let files = Cost::of_cell(0, extent.table_files, shared.open_files()).files;
+                permit.settle(Cost { files, ..permit.cost() });
+                let (has_failed, wal_bytes) = (engine.has_failed(), extent.wal_bytes);
+                Condition { has_failed, wal_bytes, views: 0 }
+            }
+            Some(State::Shut { views, .. }) => Condition { views: views.len(), ..Condition::default() },
+            Some(State::Failed { .. }) => Condition { has_failed: true, ..Condition::default() },
+            None => Condition::default(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn try_lock(&self) -> Option<MutexGuard<'_, State>> {
+        match self.state.try_lock() {
+            Ok(guard) => Some(guard),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+}
+
+/// A failed cell is let go, so that it can be opened again.
+///
+/// # Errors
+/// What it failed with, if it is not time to try again.
+fn give_up_failed(state: &mut State, shared: &Shared) -> Result<()> {
+    let now = shared.ticks().now();
+    if let State::Open { engine, .. } = state
+        && engine.has_failed()
+    {
+        let (kind, until, pause) = (ErrorKind::Unavailable, now + FIRST_PAUSE, FIRST_PAUSE * 2);
+        let State::Open { engine, permit } = std::mem::replace(state, State::Failed { kind, until, pause }) else {
+            return Err(Error::internal("a cell changed while it was looked at"));
+        };
+        if let Err(engine) = RocksEngine::close(engine, 0) {
+            // Somebody is still in it. Whoever comes next looks again.
+            *state = State::Open { engine, permit };
+            return Err(Error::new(kind, "the cell has failed and is being closed"));
+        }
+    }
+    match state {
+        State::Failed { kind, until, .. } if now < *until => {
+            Err(Error::new(*kind, "the cell has failed; it is tried again before long"))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,268 @@
+//! The cells of a store on disk, as many open as the budgets allow: what is coldest is closed to make room.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::budgets::{Budgets, Cost, Ledger, Permit};
+use super::place::{Holding, Place};
+use super::stats::CellStats;
+use crate::engine::rocks::{RocksEngine, Shared, Sizes};
+use crate::engine::{Engine, Keyspace, Reader};
+use crate::error::{Error, ErrorKind, Result};
+
+pub(super) struct Pool {
+    budgets: Budgets,
+    shared: Shared,
+    ledger: Arc<Ledger>,
+    places: Mutex<BTreeMap<u32, Arc<Place>>>,
+    /// Those of them that hold something open.
+    resident: Mutex<BTreeMap<u32, Arc<Place>>>,
+    opened: AtomicU64,
+    closed: AtomicU64,
+}
+
+/// How often, and how long each time, somebody waits for room.
+const WAITS: u32 = 500;
+const WAIT: Duration = Duration::from_millis(10);
+/// A write waits while memtables are over budget, so long each time.
+const WRITE_WAIT: Duration = Duration::from_millis(1);
+const WRITE_WAITS: u32 = 5000;
+/// Ticks a second.
+pub(super) const TICKS_PER_SECOND: u64 = 10;
+
+impl Pool {
+    pub(super) fn new(budgets: Budgets) -> Result<Self> {
+        let sizes = Sizes {
+            wal_bytes: (budgets.wal_bytes / 8).min(64 << 20),
+            open_files: (budgets.open_files / 4).clamp(16, 1024),
+            background_rate: budgets.background_rate,
+        };
+        let shared = Shared::new(budgets.cache_bytes(), budgets.memtable_bytes(), sizes)?;
+        Ok(Self {
+            shared,
+            ledger: Ledger::new(&budgets),
+            budgets,
+            places: Mutex::default(),
+            resident: Mutex::default(),
+            opened: AtomicU64::new(0),
+            closed: AtomicU64::new(0),
+        })
+    }
+
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    pub(super) fn add(&self, place: Arc<Place>) {
+        self.places().insert(place.number(), place);
+    }
+
+    pub(super) fn numbers(&self) -> Vec<u32> {
+        self.places().keys().copied().collect()
+    }
+
+    pub(super) fn place(&self, number: u32) -> Result<Arc<Place>> {
+        self.places().get(&number).cloned().ok_or_else(|| Error::corrupt("a cell of the store is missing"))
+    }
+
+    pub(super) fn reader(&self, cell: u32, number: Keyspace) -> Result<Arc<dyn Reader>> {
+        let place = self.place(cell)?;
+        place.reader(number, &self.shared, |cost| self.admit(&place, cost)).inspect_err(|_| self.watch(&place))
+    }
+
+    pub(super) fn engine(&self, cell: u32) -> Result<Arc<dyn Engine>> {
+        self.wait_for_memtables()?;
+        let place = self.place(cell)?;
+        Ok(self.open(&place)?)
+    }
+
+    pub(super) fn open(&self, place: &Arc<Place>) -> Result<Arc<RocksEngine>> {
+        place.engine(&self.shared, |cost| self.admit(place, cost)).inspect_err(|_| self.watch(place))
+    }
+
+    /// Enters a place among those that housekeeping looks at: it holds something open, or has failed.
+    fn watch(&self, place: &Arc<Place>) {
+        self.resident().insert(place.number(), place.clone());
+    }
+
+    /// Waits while what has been written and not flushed is over budget.
+    pub(super) fn wait_for_memtables(&self) -> Result<()> {
+        for _ in 0..WRITE_WAITS {
+            if self.shared.memtable_bytes() <= self.budgets.memtable_bytes() {
+                return Ok(());
+            }
+            std::thread::sleep(WRITE_WAIT);
+        }
+        Err(Error::new(ErrorKind::Throttled, "more is being written than can be flushed"))
+    }
+
+    /// Leave for `place` to open something, once there is room.
+    fn admit(&self, place: &Arc<Place>, cost: Cost) -> Result<Permit> {
+        self.watch(place);
+        for _ in 0..WAITS {
+            if let Some(permit) = self.ledger.try_acquire(cost) {
+                self.opened.fetch_add(1, Ordering::Relaxed);
+                return Ok(permit);
+            }
+            if !self.close_coldest() {
+                self.ledger.wait(WAIT);
+            }
+        }
+        Err(Error::new(ErrorKind::Throttled, "as many cells are in use as the budgets allow to be open"))
+    }
+
+    /// Closes the coldest cell or view that nobody is using. False if there is none.
+    fn close_coldest(&self) -> bool {
+        self.coldest_first().iter().any(|holding| self.close(holding))
+    }
+
+    fn close(&self, holding: &Holding) -> bool {
+        self.note_closed(match holding.view {
+            Some(number) => holding.place.close_view(number, self.idle_ticks()),
+            None => holding.place.close(self.idle_ticks()),
+        })
+    }
+
+    fn note_closed(&self, is_closed: bool) -> bool {
+        self.closed.fetch_add(u64::from(is_closed), Ordering::Relaxed);
+        is_closed
+    }
+
+    /// Everything that is open, the longest unused first.
+    fn coldest_first(&self) -> Vec<Holding> {
+        let residents: Vec<_> = self.resident().values().cloned().collect();
+        let mut holdings: Vec<_> = residents.iter().flat_map(Place::holdings).collect();
+        holdings.sort_by_key(|holding| holding.last_used);
+        holdings
+    }
+
+    /// One step of housekeeping.
+    pub(super) fn tick(&self) {
+        self.shared.ticks().advance();
+        self.flush_for_memory();
+        if self.shared.ticks().now().is_multiple_of(TICKS_PER_SECOND) {
+            self.flush_for_logs();
+            self.close_idle();
+            self.forget_closed();
+            self.stats().publish();
+        }
+    }
+
+    /// Memtables are written out before they reach their budget, those of the coldest cells first: RocksDB alone would
+    /// flush only the cell that is being written to, in ever smaller pieces.
+    fn flush_for_memory(&self) {
+        let is_over = |share: usize| self.shared.memtable_bytes() > self.budgets.memtable_bytes() / 8 * share;
+        if !is_over(5) {
+            return;
+        }
+        for holding in self.coldest_first() {
+            if !is_over(3) {
+                return;
+            }
+            if let Some(engine) = holding.place.open_engine() {
+                flush(&engine);
+            }
+        }
+    }
+
+    /// Logs are let go of before they reach their budget, the largest first.
+    fn flush_for_logs(&self) {
+        let residents: Vec<_> = self.resident().values().cloned().collect();
+        let mut logs: Vec<_> = residents.iter().map(|place| (place.inspect(&self.shared).wal_bytes, place)).collect();
+        logs.sort_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
+        let mut total: u64 = logs.iter().map(|(bytes, _)| bytes).sum();
+        for (bytes, place) in logs {
+            if total <= self.budgets.wal_bytes / 2 {
+                return;
+            }
+            if let Some(engine) = place.open_engine() {
+                flush(&engine);
+            }
+            total -= bytes;
+        }
+    }
+
+    /// Closes what has been idle for long, and more while less than a tenth of a budget is left, so that who opens a
+    /// cell rarely has to wait for another to close.
+    fn close_idle(&self) {
+        let now = self.shared.ticks().now();
+        for holding in self.coldest_first() {
+            let is_idle = now.saturating_sub(holding.last_used) > self.idle_ticks();
+            let is_cold = now.saturating_sub(holding.last_used) > TICKS_PER_SECOND;
+            if is_idle || (is_cold && self.ledger.is_nearly_full()) {
+                self.close(&holding);
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn forget_closed(&self) {
+        // A place that is being opened is not forgotten: it enters itself before it takes its permit.
+        self.resident().retain(|_, place| place.is_resident());
+    }
+
+    /// Brings back what a crash has left in the logs of the next of these cells that was left so, so that no tenant
+    /// has to wait for it, and closes it again. False when there is none.
+    pub(super) fn recover_next(&self, numbers: &mut impl Iterator<Item = u32>) -> bool {
+        let left_open = numbers.find_map(|number| self.place(number).ok().filter(|place| place.needs_recovery()));
+        let Some(place) = left_open else { return false };
+        match self.open(&place) {
+            Ok(engine) => {
+                tracing::info!(cell = place.number(), "recovered a cell after a crash");
+                drop(engine);
+                self.note_closed(place.close(self.idle_ticks()));
+            }
+            Err(error) => tracing::error!(cell = place.number(), %error, "a cell cannot be recovered"),
+        }
+        true
+    }
+
+    pub(super) fn stats(&self) -> CellStats {
+        let (used, limits) = (self.ledger.used(), self.ledger.limits());
+        let mut stats = CellStats {
+            known: self.places().len(),
+            open: used.cells as usize,
+            open_limit: limits.cells as usize,
+            handle_bytes: used.memory,
+            handle_bytes_limit: limits.memory,
+            open_files: used.files,
+            open_files_limit: limits.files,
+            memtable_bytes: self.shared.memtable_bytes(),
+            memtable_bytes_limit: self.budgets.memtable_bytes(),
+            cache_bytes: self.shared.cache_bytes(),
+            cache_bytes_limit: self.budgets.cache_bytes(),
+            wal_bytes_limit: self.budgets.wal_bytes,
+            opened_total: self.opened.load(Ordering::Relaxed),
+            closed_total: self.closed.load(Ordering::Relaxed),
+            ..CellStats::default()
+        };
+        let residents: Vec<_> = self.resident().values().cloned().collect();
+        for condition in residents.iter().map(|place| place.inspect(&self.shared)) {
+            stats.views += condition.views;
+            stats.failed += usize::from(condition.has_failed);
+            stats.wal_bytes += condition.wal_bytes;
+        }
+        stats
+    }
+
+    fn idle_ticks(&self) -> u64 {
+        u64::try_from(self.budgets.idle.as_millis()).unwrap_or(u64::MAX).saturating_mul(TICKS_PER_SECOND) / 1000
+    }
+
+    fn places(&self) -> MutexGuard<'_, BTreeMap<u32, Arc<Place>>> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn resident(&self) -> MutexGuard<'_, BTreeMap<u32, Arc<Place>>> {
+        self.resident.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn flush(engine: &RocksEngine) {
+    if let Err(error) = engine.flush() {
+        tracing::error!(%error, "a cell cannot be flushed");
+    }
+}

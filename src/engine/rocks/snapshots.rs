@@ -1,0 +1,104 @@
+//! The snapshots of a database's scans: counted, handed over when a cell opens for writing, and taken back from a
+//! scan that stands still while its cell is to be closed.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+
+use super::super::{Keyspace, Page, View};
+use super::database::{Database, OwnedSnapshot};
+use super::shared::Ticks;
+use crate::error::{Error, ErrorKind, Result};
+
+/// The scans that hold on to one database.
+#[derive(Default)]
+pub(super) struct Snapshots {
+    held: Mutex<Vec<Weak<Held>>>,
+}
+
+/// One scan's snapshot.
+struct Held {
+    /// `None` once it has been taken back.
+    snapshot: RwLock<Option<Arc<OwnedSnapshot>>>,
+    ticks: Ticks,
+    since: u64,
+    last_used: AtomicU64,
+}
+
+pub(super) struct RocksView(Arc<Held>);
+
+/// How many times as old as it may stand still a scan may grow, before its cell is needed more by others.
+const OLD: u64 = 10;
+
+impl Snapshots {
+    pub(super) fn take(&self, database: &Arc<Database>, ticks: &Ticks) -> RocksView {
+        let now = ticks.now();
+        let held = Arc::new(Held {
+            snapshot: RwLock::new(Some(OwnedSnapshot::take(database))),
+            ticks: ticks.clone(),
+            since: now,
+            last_used: AtomicU64::new(now),
+        });
+        self.add([Arc::downgrade(&held)]);
+        RocksView(held)
+    }
+
+    /// Takes over the scans of a reader whose database holds, at this moment, exactly what `database` holds.
+    pub(super) fn take_over(&self, others: &Self, database: &Arc<Database>) {
+        let others = std::mem::take(&mut *others.lock());
+        let living: Vec<_> = others.iter().filter_map(Weak::upgrade).collect();
+        if living.is_empty() {
+            return;
+        }
+        let snapshot = OwnedSnapshot::take(database);
+        for held in &living {
+            let mut theirs = held.write();
+            if theirs.is_some() {
+                *theirs = Some(snapshot.clone());
+            }
+        }
+        self.add(living.iter().map(Arc::downgrade));
+    }
+
+    /// Takes back the snapshots of scans that have stood still for so many ticks, or have grown old.
+    pub(super) fn revoke(&self, still_ticks: u64) {
+        for held in self.lock().iter().filter_map(Weak::upgrade) {
+            let now = held.ticks.now();
+            let stood_still = now.saturating_sub(held.last_used.load(Ordering::Relaxed));
+            if stood_still >= still_ticks || now.saturating_sub(held.since) >= still_ticks.saturating_mul(OLD) {
+                *held.write() = None;
+            }
+        }
+    }
+
+    fn add(&self, new: impl IntoIterator<Item = Weak<Held>>) {
+        let mut held = self.lock();
+        if held.len() == held.capacity() {
+            held.retain(|held| held.strong_count() > 0);
+        }
+        held.extend(new);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Weak<Held>>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Held {
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, Option<Arc<OwnedSnapshot>>> {
+        self.snapshot.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn snapshot(&self) -> Result<Arc<OwnedSnapshot>> {
+        self.last_used.store(self.ticks.now(), Ordering::Relaxed);
+        let snapshot = self.snapshot.read().unwrap_or_else(PoisonError::into_inner).clone();
+        snapshot.ok_or_else(|| {
+            Error::new(ErrorKind::Closed, "the scan stood still while its cell was needed; begin it again")
+        })
+    }
+}
+
+impl View for RocksView {
+    fn page(&self, keyspace: Keyspace, from: &[u8], to: Option<&[u8]>, limit_bytes: usize) -> Result<Page> {
+        self.0.snapshot()?.page(keyspace, from, to, limit_bytes)
+    }
+}
