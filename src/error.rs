@@ -76,6 +76,13 @@ impl Error {
         self
     }
 
+    /// The same, said of a place.
+    #[must_use]
+    pub(crate) fn at(mut self, place: impl fmt::Display) -> Self {
+        self.context = format!("{place}: {}", self.context).into();
+        self
+    }
+
     pub(crate) fn denied() -> Self {
         Self::new(ErrorKind::Denied, "the credential does not entitle its bearer to this")
     }

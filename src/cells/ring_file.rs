@@ -45,9 +45,12 @@ impl RingFile {
         let failed = |error| Error::io("a ring file cannot be made", error);
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
         file.write_all_at(&header(boxes), 0).map_err(failed)?;
-        let empty = [0; SLOT_LEN];
-        for place in 1..=u64::from(boxes) * 2 {
-            file.write_all_at(&empty, place * SLOT_LEN as u64).map_err(failed)?;
+        // In pieces that are neither many nor large.
+        let slots = boxes as usize * 2;
+        let empty = vec![0; SLOT_LEN * slots.min(128)];
+        for first in (0..slots).step_by(128) {
+            let piece = &empty[..SLOT_LEN * (slots - first).min(128)];
+            file.write_all_at(piece, ((1 + first) * SLOT_LEN) as u64).map_err(failed)?;
         }
         file.sync_all().map_err(failed)
     }
@@ -76,40 +79,67 @@ impl RingFile {
     pub(crate) fn read(&self, number: u32, side: Side) -> Result<Box<[u8; SLOT_LEN]>> {
         let offset = self.offset(number, side)?;
         let mut slot = Box::new([0; SLOT_LEN]);
-        match &self.backing {
-            Backing::Disk(file) => file
-                .read_exact_at(&mut *slot, offset as u64)
-                .map_err(|error| Error::io("a ring slot cannot be read", error))?,
-            Backing::Memory(bytes) => {
-                let bytes = bytes.read().unwrap_or_else(PoisonError::into_inner);
-                slot.copy_from_slice(&bytes[offset..offset + SLOT_LEN]);
-            }
-        }
+        self.read_at(offset, &mut *slot)?;
         Ok(slot)
     }
 
     /// Writes one slot in place, syncs it, and reads it back.
     pub(crate) fn write(&self, number: u32, side: Side, slot: impl Opaque) -> Result<()> {
-        let offset = self.offset(number, side)?;
-        let bytes = slot.into_bytes();
-        if bytes.len() != SLOT_LEN {
-            return Err(Error::internal("a ring slot has another length"));
-        }
+        self.write_all(side, [(number, slot)])
+    }
+
+    /// Writes slots in place, each run of neighbours at once, syncs them together, and reads them back.
+    pub(crate) fn write_all<S: Opaque>(&self, side: Side, slots: impl IntoIterator<Item = (u32, S)>) -> Result<()> {
+        let runs = self.runs(side, slots)?;
         match &self.backing {
-            Backing::Disk(file) => file
-                .write_all_at(&bytes, offset as u64)
+            Backing::Disk(file) => runs
+                .iter()
+                .try_for_each(|(offset, bytes)| file.write_all_at(bytes, *offset as u64))
                 .and_then(|()| file.sync_data())
                 .map_err(|error| Error::io("a ring slot cannot be written", error))?,
             Backing::Memory(held) => {
                 let mut held = held.write().unwrap_or_else(PoisonError::into_inner);
-                held[offset..offset + SLOT_LEN].copy_from_slice(&bytes);
+                runs.iter().for_each(|(offset, bytes)| held[*offset..*offset + bytes.len()].copy_from_slice(bytes));
             }
         }
-        if self.read(number, side)?.as_slice() != bytes {
-            return Err(Error::new(
-                crate::ErrorKind::Unavailable,
-                "the disk returned another ring slot than was written",
-            ));
+        for (offset, written) in runs {
+            let mut found = vec![0; written.len()];
+            self.read_at(offset, &mut found)?;
+            if found != written {
+                return Err(Error::new(
+                    crate::ErrorKind::Unavailable,
+                    "the disk returned another ring slot than was written",
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Slots as the bytes that lie beside each other in the file, each with the offset where they begin.
+    fn runs<S: Opaque>(&self, side: Side, slots: impl IntoIterator<Item = (u32, S)>) -> Result<Vec<(usize, Vec<u8>)>> {
+        let mut runs: Vec<(usize, Vec<u8>)> = Vec::new();
+        for (number, slot) in slots {
+            let (offset, bytes) = (self.offset(number, side)?, slot.into_bytes());
+            if bytes.len() != SLOT_LEN {
+                return Err(Error::internal("a ring slot has another length"));
+            }
+            match runs.last_mut() {
+                Some((start, run)) if *start + run.len() == offset => run.extend_from_slice(&bytes),
+                _ => runs.push((offset, bytes)),
+            }
+        }
+        Ok(runs)
+    }
+
+    fn read_at(&self, offset: usize, out: &mut [u8]) -> Result<()> {
+        match &self.backing {
+            Backing::Disk(file) => file
+                .read_exact_at(out, offset as u64)
+                .map_err(|error| Error::io("a ring slot cannot be read", error))?,
+            Backing::Memory(bytes) => {
+                let bytes = bytes.read().unwrap_or_else(PoisonError::into_inner);
+                out.copy_from_slice(&bytes[offset..offset + out.len()]);
+            }
         }
         Ok(())
     }
@@ -189,21 +219,41 @@ mod tests {
         }
     }
 
+    struct Page(u8);
+
+    impl Opaque for Page {
+        fn into_bytes(self) -> Vec<u8> {
+            vec![self.0; SLOT_LEN]
+        }
+    }
+
+    #[test]
+    fn slots_written_together_lie_where_each_alone_would() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rings");
+        RingFile::create(&path, 200).unwrap();
+        for rings in [RingFile::open(&path).unwrap(), RingFile::in_memory(200)] {
+            let numbers: [u8; 8] = [0, 1, 2, 7, 9, 10, 199, 4];
+            rings.write_all(Side::B, numbers.map(|number| (number.into(), Page(number + 1)))).unwrap();
+            for number in 0..200 {
+                let written = if numbers.contains(&number) { number + 1 } else { 0 };
+                assert_eq!(*rings.read(number.into(), Side::B).unwrap(), [written; SLOT_LEN], "box {number}");
+                assert_eq!(*rings.read(number.into(), Side::A).unwrap(), [0; SLOT_LEN], "box {number}");
+            }
+            assert!(rings.write_all(Side::A, [(0, Page(1)), (200, Page(1))]).is_err());
+            assert_eq!(*rings.read(0, Side::A).unwrap(), [0; SLOT_LEN], "nothing of a list with a mistake");
+        }
+    }
+
     #[test]
     fn a_slot_that_comes_back_as_another_is_not_acknowledged() {
-        struct Page;
-        impl Opaque for Page {
-            fn into_bytes(self) -> Vec<u8> {
-                vec![1; SLOT_LEN]
-            }
-        }
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("rings");
         RingFile::create(&path, 1).unwrap();
-        assert!(RingFile::open(&path).unwrap().write(0, Side::A, Page).is_ok(), "the control");
+        assert!(RingFile::open(&path).unwrap().write(0, Side::A, Page(1)).is_ok(), "the control");
         // A file that is open for appending puts every write at its end, wherever it was meant to go.
         let file = OpenOptions::new().read(true).append(true).open(&path).unwrap();
         let rings = RingFile { backing: Backing::Disk(file), boxes: 1 };
-        assert_eq!(rings.write(0, Side::B, Page).unwrap_err().kind(), crate::ErrorKind::Unavailable);
+        assert_eq!(rings.write(0, Side::B, Page(1)).unwrap_err().kind(), crate::ErrorKind::Unavailable);
     }
 }

@@ -1,16 +1,18 @@
 //! What the store knows of its tenants: sealed records of tenant zero, read once at open and kept in memory.
 
+mod create;
+mod known;
 mod placement;
 mod row;
 mod tenant;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
-use placement::Placement;
+pub(crate) use create::{Newcomer, in_specs};
+use known::Known;
 pub use row::Speaker;
 pub(crate) use row::{Row, Status, check_speakers};
 pub(crate) use tenant::Tenant;
@@ -22,7 +24,7 @@ use crate::entropy::Entropy;
 use crate::error::{Error, ErrorKind, Result};
 use crate::keys::{self, Belief, CachedRing, Policy, Ring};
 use crate::kms::RootKeys;
-use crate::name::{Incarnation, TenantName};
+use crate::name::Incarnation;
 use crate::seal::Table;
 
 /// Tenants by hidden name.
@@ -50,13 +52,6 @@ pub(crate) struct Directory {
     next_sweep: Mutex<Deadline>,
     /// Held by whoever changes the list of tenants.
     changes: Mutex<()>,
-}
-
-#[derive(Default)]
-struct Known {
-    tenants: HashMap<TenantName, Arc<Tenant>>,
-    by_speaker: HashMap<Speaker, Vec<TenantName>>,
-    placement: Placement,
 }
 
 impl Directory {
@@ -101,15 +96,12 @@ impl Directory {
 
     /// The tenant of this name, if there is one.
     pub(crate) fn find(&self, name: &str) -> Option<Arc<Tenant>> {
-        let name = TenantName::new(name).ok()?;
-        self.known().tenants.get(&name).cloned()
+        self.known().get(name).cloned()
     }
 
     /// The tenants that an issuer's tenant claim may speak for.
     pub(crate) fn of_speaker(&self, speaker: &Speaker) -> Vec<Arc<Tenant>> {
-        let known = self.known();
-        let names = known.by_speaker.get(speaker).map_or(&[][..], Vec::as_slice);
-        names.iter().filter_map(|name| known.tenants.get(name).cloned()).collect()
+        self.known().of_speaker(speaker).cloned().collect()
     }
 
     /// Drops the keys of tenants that have been idle past their hard expiry, if it is time to look.
@@ -121,7 +113,7 @@ impl Directory {
         *next = Deadline::after(&*self.clock, SWEEP_EVERY);
         drop(next);
         self.ring.expire();
-        self.known().tenants.values().for_each(|tenant| tenant.keys().expire());
+        self.known().iter().for_each(|tenant| tenant.keys().expire());
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -134,32 +126,9 @@ impl Directory {
 
     /// Every tenant, by name.
     pub(crate) fn list(&self) -> Vec<Arc<Tenant>> {
-        let mut tenants: Vec<_> = self.known().tenants.values().cloned().collect();
+        let mut tenants: Vec<_> = self.known().iter().cloned().collect();
         tenants.sort_by(|a, b| a.name().cmp(b.name()));
         tenants
-    }
-
-    /// Makes a tenant: a free box, its ring in both slots, then its row. The row is the commit point: a crash before
-    /// it leaves nothing but a ring that no row vouches for, in a box that is still free.
-    pub(crate) fn create(&self, name: &TenantName, speakers: Vec<Speaker>) -> Result<Arc<Tenant>> {
-        let _changes = self.begin_change();
-        if self.known().tenants.contains_key(name) {
-            return Err(Error::conflict("a tenant of this name exists"));
-        }
-        let (cell_number, box_number) = self.free_box()?;
-        let incarnation = Incarnation::new(self.entropy.bytes()?);
-        let created_secs = self.clock.wall_ms() / 1000;
-        let (belief, ring) = self.cells.with_rings(cell_number, |rings| {
-            let (policy, roots, entropy) = (self.policy.clone(), &*self.roots, &*self.entropy);
-            keys::create(rings, box_number, incarnation, policy, roots, entropy, created_secs)
-        })?;
-        let row = Row::new(name.clone(), speakers, cell_number, box_number, &belief, created_secs)?;
-        self.write(&row)?;
-        let tenant = self.admit(row);
-        tenant.keys().put(ring);
-        #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
-        metrics::gauge!("strongroom_tenants").set(self.known().tenants.len() as f64);
-        Ok(tenant)
     }
 
     /// Closes a tenant, then writes it down. After an error it is closed in this process; calling again writes again.
@@ -234,21 +203,6 @@ impl Directory {
         self.known.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A free box, in a new cell if the others are full.
-    fn free_box(&self) -> Result<(u32, u32)> {
-        if self.known().placement.free().is_none() {
-            self.clean_boxes()?;
-        }
-        if let Some(place) = self.known().placement.free() {
-            return Ok(place);
-        }
-        let number = self.known().placement.next_cell();
-        self.cells.create(number)?;
-        let boxes = self.cells.boxes(number)?;
-        self.known_mut().placement.add_cell(number, boxes);
-        self.known().placement.free().ok_or_else(|| Error::internal("a new cell has no box"))
-    }
-
     fn write(&self, row: &Row) -> Result<()> {
         let mut batch = Batch::new(Durability::Synced);
         TENANTS.put(&mut batch, &*self.ring()?, &*self.entropy, &[row.name.as_str().as_bytes()], row)?;
@@ -260,12 +214,8 @@ impl Directory {
         let keys = CachedRing::new(self.clock.clone());
         let mut known = self.known_mut();
         known.placement.occupy(row.cell, row.box_number);
-        for speaker in &row.speakers {
-            known.by_speaker.entry(speaker.clone()).or_default().push(row.name.clone());
-        }
-        let name = row.name.clone();
         let tenant = Arc::new(Tenant::new(row, self.cells.clone(), self.roots.clone(), keys));
-        known.tenants.insert(name, tenant.clone());
+        known.insert(tenant.clone());
         tenant
     }
 
@@ -285,6 +235,13 @@ impl Directory {
     }
 
     fn read_rows(&self) -> Result<()> {
+        TENANTS.for_each(&*self.zero.engine.view()?, &*self.ring()?, &[], |row: Row| {
+            if self.known().placement.is_occupied(row.cell, row.box_number) {
+                return Err(Error::corrupt("two tenants of the directory have the same box"));
+            }
+            self.admit(row);
+            Ok(())
+        })?;
         for number in self.cells.numbers() {
             match self.cells.boxes(number) {
                 Ok(boxes) => self.known_mut().placement.add_cell(number, boxes),
@@ -292,19 +249,15 @@ impl Directory {
                 Err(error) => cells::report_failure(number, &error),
             }
         }
-        let rows: Vec<Row> = TENANTS.list(&*self.zero.engine.view()?, &*self.ring()?, &[])?;
-        for row in rows {
-            if self.known().placement.is_occupied(row.cell, row.box_number) {
-                return Err(Error::corrupt("two tenants of the directory have the same box"));
-            }
-            self.admit(row);
-        }
         Ok(())
     }
 
     fn finish_deletions(&self) {
-        let destroying = self.list().into_iter().filter(|tenant| tenant.status() == Status::Destroying);
-        destroying.for_each(|tenant| {
+        let known = self.known();
+        let destroying = known.iter().filter(|tenant| tenant.status() == Status::Destroying);
+        let destroying: Vec<_> = destroying.cloned().collect();
+        drop(known);
+        destroying.into_iter().for_each(|tenant| {
             if let Err(error) = self.finish_deletion(&tenant) {
                 tracing::error!(kind = %error.kind(), "a deletion could not be finished; the next opening tries again");
             }
@@ -324,9 +277,7 @@ impl Directory {
         }
         self.zero.engine.apply(batch)?;
         let mut known = self.known_mut();
-        known.tenants.remove(tenant.name());
-        known.by_speaker.values_mut().for_each(|names| names.retain(|name| name != tenant.name()));
-        known.by_speaker.retain(|_, names| !names.is_empty());
+        known.remove(tenant);
         if is_clean {
             known.placement.release(place.0, place.1);
         }

@@ -27,7 +27,7 @@ pub(crate) struct Row {
     pub(crate) created_secs: u64,
     pub(crate) epoch: Epoch,
     /// The epoch that is being changed to.
-    pub(crate) next: Option<Epoch>,
+    pub(crate) next: Option<Box<Epoch>>,
     /// The least sequence of a slot to be believed.
     pub(crate) sequence: u64,
     /// When the roots last allowed, in seconds since 1970.
@@ -125,7 +125,7 @@ impl Row {
 
     /// What to believe of this tenant's ring.
     pub(crate) fn belief(&self) -> Belief {
-        let epochs = std::iter::once(&self.epoch).chain(&self.next).map(Epoch::to_belief).collect();
+        let epochs = std::iter::once(&self.epoch).chain(self.next.as_deref()).map(Epoch::to_belief).collect();
         Belief { incarnation: self.incarnation, epochs, least_sequence: self.sequence }
     }
 }

@@ -14,4 +14,4 @@ mod tests;
 pub(crate) use cache::CachedRing;
 pub(crate) use policy::Policy;
 pub(crate) use ring::Ring;
-pub(crate) use store::{Belief, EpochBelief, create, load, peek_zero, purge};
+pub(crate) use store::{Belief, EpochBelief, create, create_all, load, peek_zero, purge};

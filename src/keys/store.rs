@@ -51,6 +51,37 @@ pub(crate) fn create(
     entropy: &dyn Entropy,
     now_secs: u64,
 ) -> Result<(Belief, Ring)> {
+    let made = create_all(rings, &[(number, incarnation)], &policy, roots, entropy, now_secs)?;
+    made.into_iter().next().ok_or_else(|| Error::internal("no ring was made"))
+}
+
+/// The same for several tenants of one cell, by box and incarnation, with the syncs of one.
+pub(crate) fn create_all(
+    rings: &RingFile,
+    places: &[(u32, Incarnation)],
+    policy: &Policy,
+    roots: &dyn RootKeys,
+    entropy: &dyn Entropy,
+    now_secs: u64,
+) -> Result<Vec<(Belief, Ring)>> {
+    let (mut slots, mut made) = (Vec::with_capacity(places.len()), Vec::with_capacity(places.len()));
+    for &(number, incarnation) in places {
+        let (slot, belief, ring) = make(incarnation, policy.clone(), roots, entropy, now_secs)?;
+        slots.push((number, slot));
+        made.push((belief, ring));
+    }
+    write_both(rings, &slots)?;
+    Ok(made)
+}
+
+/// New keys: the slot that holds them, what its row is to believe, and the ring as it opens.
+fn make(
+    incarnation: Incarnation,
+    policy: Policy,
+    roots: &dyn RootKeys,
+    entropy: &dyn Entropy,
+    now_secs: u64,
+) -> Result<(Slot, Belief, Ring)> {
     let (epoch, sequence) = (1, 1);
     let keyset = Keyset::generate(entropy, now_secs)?;
     let ring_key = Key32::random(entropy)?;
@@ -65,12 +96,11 @@ pub(crate) fn create(
         keyset_aad(&head).as_slice(),
         &keyset.encode(),
     )?;
-    write_both(rings, number, &Slot::live(&head, &sealed))?;
     let policy_digest = policy.digest();
     let ring_check = *derive::ring_check(&ring_key, incarnation, epoch, &policy_digest).expose_secret();
     let epoch = EpochBelief { epoch, policy_digest, ring_check: Some(ring_check) };
     let belief = Belief { incarnation, epochs: vec![epoch], least_sequence: sequence };
-    Ok((belief, Ring::new(incarnation, policy, keyset)))
+    Ok((Slot::live(&head, &sealed), belief, Ring::new(incarnation, policy, keyset)))
 }
 
 /// Opens the ring that `belief` describes, and makes the other slot equal if it was damaged.
@@ -126,7 +156,7 @@ pub(crate) fn purge(rings: &RingFile, number: u32, belief: &Belief) -> Result<()
     if slots.iter().any(of_others) {
         return Err(Error::corrupt("the ring in this box is another tenant's"));
     }
-    write_both(rings, number, &Slot::purged(belief.incarnation, belief.least_sequence + 1))
+    write_both(rings, &[(number, Slot::purged(belief.incarnation, belief.least_sequence + 1))])
 }
 
 /// What tenant zero's ring says of itself, for its belief: the builder's configuration stands for the row that it has
@@ -152,8 +182,11 @@ impl Belief {
     }
 }
 
-fn write_both(rings: &RingFile, number: u32, slot: &Slot) -> Result<()> {
-    SIDES.into_iter().try_for_each(|side| rings.write(number, side, slot.copy()))
+/// Every A slot, then every B slot.
+fn write_both(rings: &RingFile, slots: &[(u32, Slot)]) -> Result<()> {
+    SIDES
+        .into_iter()
+        .try_for_each(|side| rings.write_all(side, slots.iter().map(|(number, slot)| (*number, slot.copy()))))
 }
 
 /// One wrap secret per distinct root, fresh, wrapped.

@@ -8,7 +8,7 @@ use super::names::HiddenNames;
 use super::record::{Place, open, seal};
 use crate::engine::{Batch, Keyspace, Reader, View, end_of_prefix};
 use crate::entropy::Entropy;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::keys::Ring;
 use crate::metadata;
 
@@ -52,24 +52,38 @@ impl Table {
         found.transpose()
     }
 
-    /// Every row whose key begins with `prefix`, each opened and its key checked to encode back to itself.
+    /// Every row whose key begins with `prefix`.
     pub(crate) fn list<T: DeserializeOwned>(self, view: &dyn View, ring: &Ring, prefix: &[&[u8]]) -> Result<Vec<T>> {
+        let mut documents = Vec::new();
+        self.for_each(view, ring, prefix, |document| {
+            documents.push(document);
+            Ok(())
+        })?;
+        Ok(documents)
+    }
+
+    /// Hands every row whose key begins with `prefix` to `visit`, each opened and its key authenticated: what decodes
+    /// encodes back to itself.
+    pub(crate) fn for_each<T: DeserializeOwned>(
+        self,
+        view: &dyn View,
+        ring: &Ring,
+        prefix: &[&[u8]],
+        mut visit: impl FnMut(T) -> Result<()>,
+    ) -> Result<()> {
         let names = HiddenNames::new(ring, self.collection)?;
         let prefix = self.engine_key(ring, prefix)?;
         let end = end_of_prefix(&prefix);
-        let (mut from, mut documents) = (prefix, Vec::new());
+        let mut from = prefix;
         loop {
             let page = view.page(self.keyspace, &from, end.as_deref(), PAGE_BYTES)?;
             for (key, value) in &page.rows {
-                let components = names.decode(key)?;
-                if names.encode(components.iter().map(Vec::as_slice)) != *key {
-                    return Err(Error::tampered());
-                }
-                documents.push(self.open(ring, key, value)?);
+                names.decode(key)?;
+                visit(self.open(ring, key, value)?)?;
             }
             match page.rows.last() {
                 Some((last, _)) if page.more => from = [last.as_slice(), &[0]].concat(),
-                _ => return Ok(documents),
+                _ => return Ok(()),
             }
         }
     }

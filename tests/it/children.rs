@@ -32,6 +32,7 @@ pub fn command(role: &str, folder: &Path, which: u64) -> Command {
 fn plays_the_role_it_was_started_for() {
     match std::env::var(ROLE).as_deref() {
         Ok("writer") => crate::crash::write_until_killed(),
+        Ok("founder") => crate::bulk::found_until_killed(),
         Ok("acknowledger") => crate::durability::acknowledge_everything(),
         Ok("everywhere") => crate::budgets::write_everywhere(),
         Ok("churn") => crate::budgets::churn(),
@@ -78,6 +79,15 @@ impl Playing {
         assert!(self.child.try_wait().expect("a child").is_none(), "the child ended before it was killed");
         self.child.kill().expect("a kill");
         self.wait().1
+    }
+
+    /// kill -9, unless it has come to its end. Whether it was killed, and everything not yet heard.
+    pub fn kill_or_wait(mut self) -> (bool, Vec<String>) {
+        let ended = self.child.try_wait().expect("a child").is_some();
+        if !ended {
+            self.child.kill().expect("a kill");
+        }
+        (!ended, self.wait().1)
     }
 
     /// Waits for its end.

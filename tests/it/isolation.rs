@@ -20,6 +20,8 @@ Strongroom::session          +    +     +     D      D    +         D       D   
 Strongroom::home_session     +    +     +     +      +    +         D       D         D       D      C
 Strongroom::custody          +    D     D     D      D    D         D       D         +       +      C
 Custody::create_tenant       +    D     D     D      D    D         D       C         +       +      C
+Custody::create_tenants      +    D     D     D      D    D         D       C         +       +      C
+Custody::create_tenants_with +    D     D     D      D    D         D       C         +       +      C
 Custody::suspend_tenant      +    D     D     D      D    D         D       C         +       N      C
 Custody::resume_tenant       +    D     D     D      D    D         D       C         +       N      C
 Custody::delete_tenant       +    D     D     D      D    D         D       C         +       N      C

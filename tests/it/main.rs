@@ -10,6 +10,7 @@
 )]
 
 mod budgets;
+mod bulk;
 mod chance;
 mod child;
 mod children;

@@ -86,6 +86,8 @@ impl World {
         self.befall(column);
         match method {
             "create_tenant" => custody.create_tenant(TenantSpec::new("newcomer", ISSUER, "newcomer")).map(drop),
+            "create_tenants" => custody.create_tenants(newcomers()).map(drop),
+            "create_tenants_with" => custody.create_tenants_with(newcomers(), |_, _| {}).map(drop),
             "suspend_tenant" => custody.suspend_tenant("contoso"),
             "resume_tenant" => custody.resume_tenant("contoso"),
             "delete_tenant" => custody.delete_tenant("contoso"),
@@ -172,6 +174,10 @@ impl World {
             _ => {}
         }
     }
+}
+
+fn newcomers() -> Vec<TenantSpec> {
+    ["newcomer", "another"].map(|name| TenantSpec::new(name, ISSUER, name)).to_vec()
 }
 
 /// A batch with one change, or an empty one where the credential may not even put a change in.

@@ -1,0 +1,117 @@
+//! Making tenants: free boxes, their rings in both slots, then their rows. The rows are the commit point: a crash
+//! before them leaves nothing but rings that no row vouches for, in boxes that are still free.
+
+use std::sync::Arc;
+
+use super::row::{Row, Speaker, Status};
+use super::tenant::Tenant;
+use super::{Directory, TENANTS};
+use crate::engine::{Batch, Durability};
+use crate::error::{Error, Result};
+use crate::keys::{self, Belief, Ring};
+use crate::name::{Incarnation, TenantName};
+
+/// A tenant that is to be made; its parts have been checked.
+#[derive(Clone, Debug)]
+pub(crate) struct Newcomer {
+    pub(crate) name: TenantName,
+    pub(crate) speakers: Vec<Speaker>,
+}
+
+impl Newcomer {
+    /// Whether `tenant` is the one that is to be made.
+    fn is(&self, tenant: &Tenant) -> bool {
+        tenant.status() == Status::Active && tenant.speakers() == self.speakers
+    }
+}
+
+impl Directory {
+    /// Makes a tenant, durably.
+    pub(crate) fn create(&self, newcomer: Newcomer) -> Result<Arc<Tenant>> {
+        let made = self.create_in_one_cell(&[&newcomer])?;
+        let (tenant, ring) = made.into_iter().next().ok_or_else(|| Error::internal("no tenant was made"))?;
+        // It is about to be used; those of a bulk are not, and would only keep their keys in memory.
+        tenant.keys().put(ring);
+        Ok(tenant)
+    }
+
+    /// Those of `newcomers` that are not there, in their order.
+    ///
+    /// # Errors
+    /// `Conflict` if a tenant has the name of one and is not exactly the one that is to be made.
+    pub(crate) fn missing<'n>(&self, newcomers: &'n [Newcomer]) -> Result<Vec<&'n Newcomer>> {
+        let mut missing = Vec::new();
+        for (place, newcomer) in newcomers.iter().enumerate() {
+            match self.find(newcomer.name.as_str()) {
+                None => missing.push(newcomer),
+                Some(tenant) if newcomer.is(&tenant) => {}
+                Some(_) => return Err(is_taken().at(in_specs(place))),
+            }
+        }
+        Ok(missing)
+    }
+
+    /// Makes as many of these tenants as one cell has room for, the first of them, durably and with the syncs of one.
+    pub(crate) fn create_some(&self, newcomers: &[&Newcomer]) -> Result<Vec<Arc<Tenant>>> {
+        Ok(self.create_in_one_cell(newcomers)?.into_iter().map(|(tenant, _)| tenant).collect())
+    }
+
+    fn create_in_one_cell(&self, newcomers: &[&Newcomer]) -> Result<Vec<(Arc<Tenant>, Ring)>> {
+        let _changes = self.begin_change();
+        let (cell, boxes) = self.free_boxes(newcomers.len())?;
+        let newcomers = &newcomers[..boxes.len()];
+        if newcomers.iter().any(|newcomer| self.known().get(newcomer.name.as_str()).is_some()) {
+            return Err(is_taken());
+        }
+        let created_secs = self.clock.wall_ms() / 1000;
+        let made = self.make_rings(cell, &boxes, created_secs)?;
+        let (mut batch, store) = (Batch::new(Durability::Synced), self.ring()?);
+        let (mut rows, mut rings) = (Vec::with_capacity(boxes.len()), Vec::with_capacity(boxes.len()));
+        for ((newcomer, number), (belief, ring)) in newcomers.iter().zip(boxes).zip(made) {
+            let Newcomer { name, speakers } = (*newcomer).clone();
+            let row = Row::new(name, speakers, cell, number, &belief, created_secs)?;
+            TENANTS.put(&mut batch, &store, &*self.entropy, &[row.name.as_str().as_bytes()], &row)?;
+            rows.push(row);
+            rings.push(ring);
+        }
+        self.zero.engine.apply(batch)?;
+        let tenants: Vec<_> = rows.into_iter().map(|row| self.admit(row)).collect();
+        tenants.iter().for_each(|tenant| tracing::info!(incarnation = ?tenant.incarnation(), "made a tenant"));
+        #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+        metrics::gauge!("strongroom_tenants").set(self.known().len() as f64);
+        Ok(tenants.into_iter().zip(rings).collect())
+    }
+
+    /// Fresh keys in both slots of these boxes.
+    fn make_rings(&self, cell: u32, boxes: &[u32], created_secs: u64) -> Result<Vec<(Belief, Ring)>> {
+        let places = boxes.iter().map(|&number| Ok((number, Incarnation::new(self.entropy.bytes()?))));
+        let places = places.collect::<Result<Vec<_>>>()?;
+        self.cells.with_rings(cell, |rings| {
+            keys::create_all(rings, &places, &self.policy, &*self.roots, &*self.entropy, created_secs)
+        })
+    }
+
+    /// Free boxes of one cell, `most` of them or fewer, in a new cell if the others are full.
+    fn free_boxes(&self, most: usize) -> Result<(u32, Vec<u32>)> {
+        if self.known().placement.free(1).is_none() {
+            self.clean_boxes()?;
+        }
+        if let Some(place) = self.known().placement.free(most) {
+            return Ok(place);
+        }
+        let number = self.known().placement.next_cell();
+        self.cells.create(number)?;
+        let boxes = self.cells.boxes(number)?;
+        self.known_mut().placement.add_cell(number, boxes);
+        self.known().placement.free(most).ok_or_else(|| Error::internal("a new cell has no box"))
+    }
+}
+
+fn is_taken() -> Error {
+    Error::conflict("a tenant of this name exists")
+}
+
+/// The place of a specification in the caller's list.
+pub(crate) fn in_specs(place: usize) -> String {
+    format!("specs[{place}]")
+}
