@@ -25,6 +25,7 @@ pub struct Custody {
 pub struct TenantSpec {
     name: String,
     speakers: Vec<Speaker>,
+    own_cell: bool,
 }
 
 /// A tenant, as a custodian sees it.
@@ -179,7 +180,7 @@ impl TenantSpec {
     /// A tenant `name`, for which tokens of `issuer` speak whose tenant claim is `tenant_claim`. Required, because a
     /// tenant for which nobody can speak is of no use, and one for which anybody can is worse.
     pub fn new(name: impl Into<String>, issuer: impl Into<String>, tenant_claim: impl Into<String>) -> Self {
-        Self { name: name.into(), speakers: vec![Speaker::new(issuer, tenant_claim)] }
+        Self { name: name.into(), speakers: vec![Speaker::new(issuer, tenant_claim)], own_cell: false }
     }
 
     /// One more pair of issuer and tenant claim that speaks for this tenant; at most 16, each once.
@@ -188,11 +189,19 @@ impl TenantSpec {
         self
     }
 
+    /// The tenant gets a cell of its own: a database, files and a folder that it shares with nobody, now or later.
+    /// For few: a cell costs files, memory while it is open, and some hundredths of a second to make. Without this a
+    /// tenant has a box of its own in a cell that it shares.
+    pub fn own_cell(mut self) -> Self {
+        self.own_cell = true;
+        self
+    }
+
     fn check(self) -> Result<Newcomer> {
-        let Self { name, speakers } = self;
+        let Self { name, speakers, own_cell } = self;
         let name = TenantName::new(name)?;
         check_speakers(&speakers)?;
-        Ok(Newcomer { name, speakers })
+        Ok(Newcomer { name, speakers, own_cell })
     }
 }
 

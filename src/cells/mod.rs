@@ -124,10 +124,14 @@ impl Cells {
         }
     }
 
+    /// How many boxes a new cell gets whose tenants share it.
+    pub(crate) fn boxes_per_cell(&self) -> u32 {
+        self.boxes_per_cell
+    }
+
     /// Makes a cell of this number, which must be new. Crash-safe: until it is whole it has another name. Called by one
     /// thread at a time.
-    pub(crate) fn create(&self, number: u32) -> Result<()> {
-        let boxes = self.boxes_per_cell;
+    pub(crate) fn create(&self, number: u32, boxes: u32) -> Result<()> {
         match &self.home {
             Home::Memory(cells) => {
                 let (engine, rings) = (Arc::new(MemoryEngine::new(boxes)), RingFile::in_memory(boxes));

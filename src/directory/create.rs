@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::placement::{CellKind, Placement};
 use super::row::{Row, Speaker, Status};
 use super::tenant::Tenant;
 use super::{Directory, TENANTS};
@@ -16,12 +17,21 @@ use crate::name::{Incarnation, TenantName};
 pub(crate) struct Newcomer {
     pub(crate) name: TenantName,
     pub(crate) speakers: Vec<Speaker>,
+    /// Whether it shares its cell with nobody.
+    pub(crate) own_cell: bool,
 }
 
 impl Newcomer {
     /// Whether `tenant` is the one that is to be made.
-    fn is(&self, tenant: &Tenant) -> bool {
-        tenant.status() == Status::Active && tenant.speakers() == self.speakers
+    fn is(&self, tenant: &Tenant, placement: &Placement) -> bool {
+        tenant.status() == Status::Active
+            && tenant.speakers() == self.speakers
+            && (!self.own_cell || placement.is_single(tenant.cell_number()))
+    }
+
+    /// What tenants have in common who may be neighbours.
+    fn home(&self) -> bool {
+        self.own_cell
     }
 }
 
@@ -35,19 +45,21 @@ impl Directory {
         Ok(tenant)
     }
 
-    /// Those of `newcomers` that are not there, in their order.
+    /// Those of `newcomers` that are not there, in their order, but those together who may be neighbours.
     ///
     /// # Errors
     /// `Conflict` if a tenant has the name of one and is not exactly the one that is to be made.
     pub(crate) fn missing<'n>(&self, newcomers: &'n [Newcomer]) -> Result<Vec<&'n Newcomer>> {
         let mut missing = Vec::new();
         for (place, newcomer) in newcomers.iter().enumerate() {
-            match self.find(newcomer.name.as_str()) {
+            let known = self.known();
+            match known.get(newcomer.name.as_str()) {
                 None => missing.push(newcomer),
-                Some(tenant) if newcomer.is(&tenant) => {}
+                Some(tenant) if newcomer.is(tenant, &known.placement) => {}
                 Some(_) => return Err(is_taken().at(in_specs(place))),
             }
         }
+        missing.sort_by_key(|newcomer| newcomer.home());
         Ok(missing)
     }
 
@@ -58,7 +70,9 @@ impl Directory {
 
     fn create_in_one_cell(&self, newcomers: &[&Newcomer]) -> Result<Vec<(Arc<Tenant>, Ring)>> {
         let _changes = self.begin_change();
-        let (cell, boxes) = self.free_boxes(newcomers.len())?;
+        let first = newcomers.first().ok_or_else(|| Error::internal("no tenant is to be made"))?;
+        let neighbours = newcomers.iter().take_while(|newcomer| newcomer.home() == first.home()).count();
+        let (cell, boxes) = self.free_boxes(first, neighbours)?;
         let newcomers = &newcomers[..boxes.len()];
         if newcomers.iter().any(|newcomer| self.known().get(newcomer.name.as_str()).is_some()) {
             return Err(is_taken());
@@ -68,7 +82,7 @@ impl Directory {
         let (mut batch, store) = (Batch::new(Durability::Synced), self.ring()?);
         let (mut rows, mut rings) = (Vec::with_capacity(boxes.len()), Vec::with_capacity(boxes.len()));
         for ((newcomer, number), (belief, ring)) in newcomers.iter().zip(boxes).zip(made) {
-            let Newcomer { name, speakers } = (*newcomer).clone();
+            let Newcomer { name, speakers, .. } = (*newcomer).clone();
             let row = Row::new(name, speakers, cell, number, &belief, created_secs)?;
             TENANTS.put(&mut batch, &store, &*self.entropy, &[row.name.as_str().as_bytes()], &row)?;
             rows.push(row);
@@ -91,19 +105,33 @@ impl Directory {
         })
     }
 
-    /// Free boxes of one cell, `most` of them or fewer, in a new cell if the others are full.
-    fn free_boxes(&self, most: usize) -> Result<(u32, Vec<u32>)> {
-        if self.known().placement.free(1).is_none() {
-            self.clean_boxes()?;
+    /// Free boxes of one cell such as `newcomer` asks for, `most` of them or fewer, in a new cell if the others are
+    /// full.
+    fn free_boxes(&self, newcomer: &Newcomer, most: usize) -> Result<(u32, Vec<u32>)> {
+        let free = || self.kinds(newcomer).into_iter().find_map(|kind| self.known().placement.free(&kind, most));
+        if let Some(place) = free() {
+            return Ok(place);
         }
-        if let Some(place) = self.known().placement.free(most) {
+        self.clean_boxes()?;
+        if let Some(place) = free() {
             return Ok(place);
         }
         let number = self.known().placement.next_cell();
-        self.cells.create(number)?;
+        self.cells.create(number, if newcomer.own_cell { 1 } else { self.cells.boxes_per_cell() })?;
         let boxes = self.cells.boxes(number)?;
         self.known_mut().placement.add_cell(number, boxes);
-        self.known().placement.free(most).ok_or_else(|| Error::internal("a new cell has no box"))
+        free().ok_or_else(|| Error::internal("a new cell has no box"))
+    }
+
+    /// The kinds of cells that `newcomer` may live in, best first. A cell of one box is kept for those who ask for it,
+    /// unless all new cells are such.
+    fn kinds(&self, newcomer: &Newcomer) -> Vec<CellKind> {
+        let (shared, single) = (CellKind { single: false }, CellKind { single: true });
+        match (newcomer.own_cell, self.cells.boxes_per_cell()) {
+            (true, _) => vec![single],
+            (false, 1) => vec![shared, single],
+            (false, _) => vec![shared],
+        }
     }
 }
 

@@ -29,6 +29,7 @@ mod limits;
 mod matrix;
 mod model;
 mod nonces;
+mod own_cells;
 mod opening;
 mod plain_tools;
 mod plaintext;
