@@ -8,7 +8,7 @@ use crate::access::{Right, VerifiedIdentity};
 use crate::clock::Clock;
 use crate::directory::{Directory, Newcomer, Speaker, Status, Tenant, check_speakers, in_specs};
 use crate::error::{Error, ErrorKind, Result};
-use crate::name::TenantName;
+use crate::name::{RegionName, TenantName};
 
 /// Acts of a custodian of the service. Made by [`Strongroom::custody`](crate::Strongroom::custody); ends as a
 /// [`Session`](crate::Session) does.
@@ -25,6 +25,7 @@ pub struct Custody {
 pub struct TenantSpec {
     name: String,
     speakers: Vec<Speaker>,
+    region: Option<String>,
     own_cell: bool,
 }
 
@@ -38,6 +39,8 @@ pub struct TenantSummary {
     pub state: TenantState,
     /// Who may speak for it.
     pub speakers: Vec<Speaker>,
+    /// Where alone it lives, if it was made for a region.
+    pub region: Option<RegionName>,
     /// When it was made, in seconds since 1970.
     pub created_secs: u64,
 }
@@ -73,8 +76,9 @@ impl Custody {
     ///
     /// # Errors
     /// [`Conflict`](crate::ErrorKind::Conflict) if the name is taken; [`Invalid`](crate::ErrorKind::Invalid) for a
-    /// bad name or speaker; [`Unavailable`](crate::ErrorKind::Unavailable) or
-    /// [`KeyRevoked`](crate::ErrorKind::KeyRevoked) if a root key does not wrap. Nothing was made then.
+    /// bad name or speaker, or a region that is not configured; [`Unavailable`](crate::ErrorKind::Unavailable) or
+    /// [`KeyRevoked`](crate::ErrorKind::KeyRevoked) if a root key does not wrap, the former also if the disk of its
+    /// region is not there. Nothing was made then.
     pub fn create_tenant(&self, spec: TenantSpec) -> Result<TenantSummary> {
         self.check()?;
         Ok(TenantSummary::of(&*self.directory.create(spec.check()?)?))
@@ -88,7 +92,8 @@ impl Custody {
     ///
     /// # Errors
     /// Before anything is made, and naming the place in `specs` (`specs[7]`, counted from 0):
-    /// [`Invalid`](crate::ErrorKind::Invalid) for a bad name or speaker and for a name that is there twice,
+    /// [`Invalid`](crate::ErrorKind::Invalid) for a bad name, speaker or region and for a name that is there twice,
+    /// [`Unavailable`](crate::ErrorKind::Unavailable) for a region whose disk is not there,
     /// [`Conflict`](crate::ErrorKind::Conflict) for a name that a tenant has who was specified otherwise or is not
     /// active. Later, as [`create_tenant`](Self::create_tenant), or
     /// [`Closed`](crate::ErrorKind::Closed) when the credential expires: the text says how many of the tenants are
@@ -180,12 +185,21 @@ impl TenantSpec {
     /// A tenant `name`, for which tokens of `issuer` speak whose tenant claim is `tenant_claim`. Required, because a
     /// tenant for which nobody can speak is of no use, and one for which anybody can is worse.
     pub fn new(name: impl Into<String>, issuer: impl Into<String>, tenant_claim: impl Into<String>) -> Self {
-        Self { name: name.into(), speakers: vec![Speaker::new(issuer, tenant_claim)], own_cell: false }
+        let speakers = vec![Speaker::new(issuer, tenant_claim)];
+        Self { name: name.into(), speakers, region: None, own_cell: false }
     }
 
     /// One more pair of issuer and tenant claim that speaks for this tenant; at most 16, each once.
     pub fn speaker(mut self, issuer: impl Into<String>, tenant_claim: impl Into<String>) -> Self {
         self.speakers.push(Speaker::new(issuer, tenant_claim));
+        self
+    }
+
+    /// The tenant lives in this region and nowhere else: every byte of its records and keys lies in the folder that
+    /// [`Builder::region`](crate::Builder::region) names for it. Its row in the directory (name, speakers) lies in the
+    /// store's own folder. Without this it lives in the store's own folder.
+    pub fn region(mut self, region: impl Into<String>) -> Self {
+        self.region = Some(region.into());
         self
     }
 
@@ -198,10 +212,11 @@ impl TenantSpec {
     }
 
     fn check(self) -> Result<Newcomer> {
-        let Self { name, speakers, own_cell } = self;
+        let Self { name, speakers, region, own_cell } = self;
+        let region = region.map(RegionName::new).transpose()?;
         let name = TenantName::new(name)?;
         check_speakers(&speakers)?;
-        Ok(Newcomer { name, speakers, own_cell })
+        Ok(Newcomer { name, speakers, region, own_cell })
     }
 }
 
@@ -229,6 +244,7 @@ impl TenantSummary {
             name: tenant.name().clone(),
             state,
             speakers: tenant.speakers().to_vec(),
+            region: tenant.region().cloned(),
             created_secs: tenant.created_secs(),
         }
     }

@@ -83,6 +83,11 @@ impl Error {
         self
     }
 
+    /// The text alone.
+    pub(crate) fn context(&self) -> &str {
+        &self.context
+    }
+
     pub(crate) fn denied() -> Self {
         Self::new(ErrorKind::Denied, "the credential does not entitle its bearer to this")
     }

@@ -141,7 +141,7 @@ pub use directory::Speaker;
 pub use engine::Durability;
 pub use error::{Error, ErrorKind, Result};
 pub use kms::{LocalRoots, RootError, RootId, RootKeys, WrapContext, WrapSecret, Wrapped};
-pub use name::{NAME_MAX_LEN, TenantName};
+pub use name::{NAME_MAX_LEN, RegionName, TenantName};
 pub use seal::Version;
 pub use session::Session;
 pub use strongroom::{Builder, Stats, Strongroom};

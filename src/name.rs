@@ -1,6 +1,7 @@
 //! Names, parsed once into newtypes and valid ever after.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +16,11 @@ pub const NAME_MAX_LEN: usize = 63;
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct TenantName(String);
+
+/// The name of a region: 1 to 32 bytes of `a-z`, `0-9` and `-`.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct RegionName(Arc<str>);
 
 /// What the store calls a tenant in every key and context: 16 random bytes, new at every creation, so that a name
 /// that is created again never meets old data.
@@ -37,6 +43,34 @@ impl TenantName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+impl RegionName {
+    /// Reads a name.
+    ///
+    /// # Errors
+    /// [`Invalid`](crate::ErrorKind::Invalid) if it breaks the rule above.
+    pub fn new(name: impl Into<String>) -> Result<Self> {
+        let name = name.into();
+        let valid = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
+        if (1..=Self::MAX_LEN).contains(&name.len()) && name.bytes().all(valid) {
+            return Ok(Self(name.into()));
+        }
+        Err(Error::invalid("the name of a region has 1 to 32 bytes of a-z, 0-9 and '-'"))
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The name in bytes that somebody may have changed.
+    pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
+        Self::new(std::str::from_utf8(bytes).ok()?).ok()
+    }
+
+    const MAX_LEN: usize = 32;
 }
 
 /// The rule that names of tenants and collections share.
@@ -76,6 +110,32 @@ impl From<TenantName> for String {
     }
 }
 
+impl TryFrom<String> for RegionName {
+    type Error = Error;
+
+    fn try_from(name: String) -> Result<Self> {
+        Self::new(name)
+    }
+}
+
+impl From<RegionName> for String {
+    fn from(name: RegionName) -> Self {
+        name.as_str().to_owned()
+    }
+}
+
+impl fmt::Display for RegionName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for RegionName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.as_str())
+    }
+}
+
 impl fmt::Display for TenantName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -105,6 +165,16 @@ mod tests {
         }
         for bad in ["", "-a", ".a", "Contoso", "con toso", "a\0", "é", "\u{430}", "a/b", &"x".repeat(64)] {
             assert!(TenantName::new(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn names_of_regions_are_held_to_their_rule() {
+        for good in ["eu", "eu-west-1", "7", &"x".repeat(32)] {
+            assert!(RegionName::new(good).is_ok(), "{good}");
+        }
+        for bad in ["", "EU", "eu_west", "eu.west", "eu west", "eu/..", "eu\n", "é", &"x".repeat(33)] {
+            assert!(RegionName::new(bad).is_err(), "{bad:?}");
         }
     }
 }

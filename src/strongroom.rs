@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::access;
-use crate::cells::{self, BOXES_MAX, Budgets, CellStats, Cells};
+use crate::cells::{self, BOXES_MAX, Budgets, CellStats, Cells, RegionPaths};
 use crate::clock::{Clock, SystemClock};
 use crate::collection::{Authority, Catalog};
 use crate::custody::Custody;
@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::identity::Verifier;
 use crate::keys::Policy;
 use crate::kms::{RootId, RootKeys};
-use crate::name::Incarnation;
+use crate::name::{Incarnation, RegionName};
 use crate::session::Session;
 
 /// A store of many tenants, open in this process. A cheap handle: `Clone`, `Send`, `Sync`; the store is released when
@@ -53,6 +53,7 @@ pub struct Builder {
     service_root: String,
     boxes_per_cell: u32,
     budgets: Budgets,
+    regions: Vec<(String, PathBuf)>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
 }
@@ -169,6 +170,7 @@ impl Builder {
             service_root: "service".to_owned(),
             boxes_per_cell: 64,
             budgets: Budgets::default(),
+            regions: Vec::new(),
             clock: SystemClock::new(),
             entropy: Arc::new(OsEntropy),
         }
@@ -200,6 +202,16 @@ impl Builder {
         self
     }
 
+    /// Names the folder of a region (1 to 32 bytes of `a-z`, `0-9` and `-`), usually a disk of its own, for tenants made
+    /// with [`TenantSpec::region`](crate::TenantSpec::region). May be called several times. The folder is bound to this
+    /// store and region when it is first used. Should it be absent, empty or another's later on, the tenants of the
+    /// region are shut, and nobody else: so are those of a region that is not named here. It must not overlap with the
+    /// store's folder, the root keys' or another region's. A store in memory has its regions there too.
+    pub fn region(mut self, name: impl Into<String>, path: impl AsRef<Path>) -> Self {
+        self.regions.push((name.into(), path.as_ref().to_path_buf()));
+        self
+    }
+
     /// The clocks that deadlines are held to; those of the operating system unless said otherwise.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
@@ -220,13 +232,12 @@ impl Builder {
             return Err(Error::invalid("a cell has 1 to 4,096 boxes"));
         }
         let policy = Policy::service_managed(RootId::new(self.service_root)?);
+        let regions = read_regions(self.regions)?;
         let cells = match &self.home {
-            Home::Memory => Cells::in_memory(self.boxes_per_cell),
+            Home::Memory => Cells::in_memory(self.boxes_per_cell, regions),
             Home::Disk(path) => {
-                if self.roots.location().is_some_and(|roots| cells::overlaps(path, roots)) {
-                    return Err(Error::invalid("the root keys lie in the folder of the store, or the store in theirs"));
-                }
-                open_on_disk(path, self.boxes_per_cell, self.budgets)?
+                check_folders(path, &regions, self.roots.location())?;
+                open_on_disk(path, self.boxes_per_cell, self.budgets, regions)?
             }
         };
         let (clock, entropy) = (self.clock, self.entropy);
@@ -243,13 +254,36 @@ impl Builder {
     }
 }
 
+fn read_regions(named: Vec<(String, PathBuf)>) -> Result<RegionPaths> {
+    let mut regions = RegionPaths::new();
+    for (name, path) in named {
+        if regions.insert(RegionName::new(name)?, path).is_some() {
+            return Err(Error::invalid("a region is named twice"));
+        }
+    }
+    Ok(regions)
+}
+
+/// The folders of the store, its regions and its root keys must not lie in each other.
+fn check_folders(store: &Path, regions: &RegionPaths, roots: Option<&Path>) -> Result<()> {
+    let folders: Vec<&Path> = std::iter::once(store).chain(regions.values().map(PathBuf::as_path)).collect();
+    if roots.is_some_and(|roots| folders.iter().any(|folder| cells::overlaps(folder, roots))) {
+        return Err(Error::invalid("the root keys lie in a folder of the store, or the store in theirs"));
+    }
+    let lies_with_one_before = |place: usize| folders[..place].iter().any(|one| cells::overlaps(one, folders[place]));
+    if (1..folders.len()).any(lies_with_one_before) {
+        return Err(Error::invalid("the folders of the store and of its regions lie in each other"));
+    }
+    Ok(())
+}
+
 #[cfg(feature = "rocksdb")]
-fn open_on_disk(path: &Path, boxes_per_cell: u32, budgets: Budgets) -> Result<Cells> {
-    Cells::on_disk(path, boxes_per_cell, budgets)
+fn open_on_disk(path: &Path, boxes_per_cell: u32, budgets: Budgets, regions: RegionPaths) -> Result<Cells> {
+    Cells::on_disk(path, boxes_per_cell, budgets, regions)
 }
 
 #[cfg(not(feature = "rocksdb"))]
-fn open_on_disk(_: &Path, _: u32, _: Budgets) -> Result<Cells> {
+fn open_on_disk(_: &Path, _: u32, _: Budgets, _: RegionPaths) -> Result<Cells> {
     Err(Error::invalid("this build has no engine for the disk; enable the feature `rocksdb`"))
 }
 

@@ -6,12 +6,16 @@
 //! cells/0000/         a cell: db/ (one database, one column family per box) and rings
 //! quarantine/         folders that this release did not make, or did not finish making; never deleted
 //! ```
+//!
+//! A region has a folder of its own, with cells of its own (`region_folder`).
 #![cfg_attr(
     not(feature = "rocksdb"),
     expect(dead_code, unused_variables, clippy::unnecessary_wraps, reason = "half of it is about the disk")
 )]
 
 mod budgets;
+#[cfg(feature = "rocksdb")]
+mod cell_folders;
 mod handle;
 #[cfg(feature = "rocksdb")]
 mod keeper;
@@ -21,6 +25,9 @@ mod on_disk;
 mod place;
 #[cfg(feature = "rocksdb")]
 mod pool;
+#[cfg(feature = "rocksdb")]
+mod region_folder;
+mod regions;
 mod ring_file;
 mod stats;
 #[cfg(feature = "rocksdb")]
@@ -34,11 +41,16 @@ pub use budgets::Budgets;
 pub(crate) use handle::BoxHandle;
 #[cfg(feature = "rocksdb")]
 use on_disk::CellsOnDisk;
+#[cfg(feature = "rocksdb")]
+use region_folder::RegionFolder;
+pub(crate) use regions::RegionPaths;
+use regions::Regions;
 pub(crate) use ring_file::{BOXES_MAX, RingFile, SLOT_LEN, Side};
 pub use stats::CellStats;
 
 use crate::engine::{Engine, Keyspace, MemoryEngine, Reader};
 use crate::error::{Error, Result};
+use crate::name::RegionName;
 
 /// One database with its ring file: a breach boundary and a unit of opening, backup and placement. Tenant zero's is
 /// open as long as the store is; the others come and go.
@@ -51,6 +63,8 @@ pub(crate) struct Cell {
 pub(crate) struct Cells {
     boxes_per_cell: u32,
     home: Home,
+    /// After the cells: a region is released when its databases are closed.
+    regions: Regions,
 }
 
 enum Home {
@@ -62,18 +76,20 @@ enum Home {
 struct MemoryCell {
     engine: Arc<MemoryEngine>,
     rings: RingFile,
+    region: Option<RegionName>,
 }
 
 impl Cells {
     /// A store that lives as long as this value.
-    pub(crate) fn in_memory(boxes_per_cell: u32) -> Self {
-        Self { home: Home::Memory(Mutex::default()), boxes_per_cell }
+    pub(crate) fn in_memory(boxes_per_cell: u32, regions: RegionPaths) -> Self {
+        Self { home: Home::Memory(Mutex::default()), boxes_per_cell, regions: Regions::new(regions) }
     }
 
     /// Takes ownership of the store in `path`, making it if there is none.
     #[cfg(feature = "rocksdb")]
-    pub(crate) fn on_disk(path: &Path, boxes_per_cell: u32, budgets: Budgets) -> Result<Self> {
-        Ok(Self { home: Home::Disk(CellsOnDisk::open(path, budgets)?), boxes_per_cell })
+    pub(crate) fn on_disk(path: &Path, boxes_per_cell: u32, budgets: Budgets, regions: RegionPaths) -> Result<Self> {
+        let home = Home::Disk(CellsOnDisk::open(path, budgets)?);
+        Ok(Self { home, boxes_per_cell, regions: Regions::new(regions) })
     }
 
     /// Tenant zero's cell: one box.
@@ -129,16 +145,19 @@ impl Cells {
         self.boxes_per_cell
     }
 
-    /// Makes a cell of this number, which must be new. Crash-safe: until it is whole it has another name. Called by one
-    /// thread at a time.
-    pub(crate) fn create(&self, number: u32, boxes: u32) -> Result<()> {
+    /// Makes a cell of this number, which must be new, in a region or in the store's own folder. Crash-safe: until it is
+    /// whole it has another name. Called by one thread at a time.
+    pub(crate) fn create(&self, number: u32, boxes: u32, region: Option<&RegionName>) -> Result<()> {
         match &self.home {
             Home::Memory(cells) => {
                 let (engine, rings) = (Arc::new(MemoryEngine::new(boxes)), RingFile::in_memory(boxes));
-                lock(cells).insert(number, Arc::new(MemoryCell { engine, rings }));
+                lock(cells).insert(number, Arc::new(MemoryCell { engine, rings, region: region.cloned() }));
             }
             #[cfg(feature = "rocksdb")]
-            Home::Disk(cells) => cells.create(number, boxes)?,
+            Home::Disk(cells) => {
+                let folders = region.map(|name| self.regions.folder(name)).transpose()?.map(RegionFolder::cells);
+                cells.create(number, boxes, region, folders)?;
+            }
         }
         tracing::info!(cell = number, boxes, "made a cell");
         Ok(())
@@ -158,6 +177,24 @@ impl Cells {
             Home::Memory(cells) => work(&in_memory(cells, number)?.rings),
             #[cfg(feature = "rocksdb")]
             Home::Disk(cells) => work(&cells.pool().place(number)?.rings()?),
+        }
+    }
+
+    /// The region of a cell.
+    pub(crate) fn region(&self, number: u32) -> Result<Option<RegionName>> {
+        match &self.home {
+            Home::Memory(cells) => Ok(in_memory(cells, number)?.region.clone()),
+            #[cfg(feature = "rocksdb")]
+            Home::Disk(cells) => Ok(cells.pool().place(number)?.region().cloned()),
+        }
+    }
+
+    /// Begins to keep the cells within their budgets, and to recover those that a crash has left.
+    pub(crate) fn begin_housekeeping(&self) -> Result<()> {
+        match &self.home {
+            Home::Memory(_) => Ok(()),
+            #[cfg(feature = "rocksdb")]
+            Home::Disk(cells) => cells.begin_housekeeping(),
         }
     }
 
@@ -189,9 +226,9 @@ pub(crate) fn report_failure(number: u32, error: &Error) {
 }
 
 /// Whether one of these folders lies in the other.
-pub(crate) fn overlaps(store: &Path, roots: &Path) -> bool {
-    let (store, roots) = (resolve(store), resolve(roots));
-    roots.starts_with(&store) || store.starts_with(&roots)
+pub(crate) fn overlaps(one: &Path, other: &Path) -> bool {
+    let (one, other) = (resolve(one), resolve(other));
+    other.starts_with(&one) || one.starts_with(&other)
 }
 
 /// Where a path leads, links followed, though its end may not be there yet.

@@ -1,10 +1,11 @@
 //! Cells in the folder of a store.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::Cell;
 use super::budgets::Budgets;
+use super::cell_folders::CellFolders;
 use super::keeper::Keeper;
 use super::place::{DATABASE, Place, RINGS};
 use super::pool::Pool;
@@ -14,10 +15,11 @@ use crate::engine::Engine;
 use crate::engine::rocks::{RocksEngine, Shared};
 use crate::error::{Error, Result};
 use crate::folder;
+use crate::name::RegionName;
 
 pub(super) struct CellsOnDisk {
     /// First: its thread ends before the databases close.
-    _keeper: Keeper,
+    keeper: OnceLock<Keeper>,
     pool: Arc<Pool>,
     /// Last, here and wherever cells are held beside `Cells`: the store is released when its databases are closed.
     folder: StoreFolder,
@@ -27,37 +29,50 @@ impl CellsOnDisk {
     pub(super) fn open(path: &Path, budgets: Budgets) -> Result<Self> {
         let folder = StoreFolder::open(path)?;
         let pool = Arc::new(Pool::new(budgets)?);
-        for number in folder.cells()? {
-            pool.add(Place::new(number, folder.cell(number)));
+        for number in folder.cells().numbers()? {
+            pool.add(Place::new(number, folder.cells().cell(number), None));
         }
-        Ok(Self { _keeper: Keeper::start(pool.clone())?, pool, folder })
+        Ok(Self { keeper: OnceLock::new(), pool, folder })
     }
 
     pub(super) fn pool(&self) -> &Pool {
         &self.pool
     }
 
+    pub(super) fn begin_housekeeping(&self) -> Result<()> {
+        let keeper = Keeper::start(self.pool.clone())?;
+        self.keeper.set(keeper).map_err(|_| Error::internal("housekeeping has begun already"))
+    }
+
     pub(super) fn zero(&self) -> Result<Cell> {
         let path = self.folder.zero();
         if !path.exists() {
-            self.folder.make_cell(&path, |path| make(path, 1, self.pool.shared()))?;
+            self.folder.cells().make_cell(&path, |path| make(path, 1, None, self.pool.shared()))?;
         }
         let rings = RingFile::open(&path.join(RINGS))?;
         let engine = RocksEngine::open(&path.join(DATABASE), rings.boxes(), self.pool.shared())?;
         Ok(Cell { engine: Arc::new(engine), rings })
     }
 
-    pub(super) fn create(&self, number: u32, boxes: u32) -> Result<()> {
-        let path = self.folder.cell(number);
-        self.folder.make_cell(&path, |path| make(path, boxes, self.pool.shared()))?;
-        self.pool.add(Place::new(number, path));
+    /// Makes a cell in these folders, or in the store's own.
+    pub(super) fn create(
+        &self,
+        number: u32,
+        boxes: u32,
+        region: Option<&RegionName>,
+        folders: Option<&CellFolders>,
+    ) -> Result<()> {
+        let folders = folders.unwrap_or_else(|| self.folder.cells());
+        let path = folders.cell(number);
+        folders.make_cell(&path, |path| make(path, boxes, region, self.pool.shared()))?;
+        self.pool.add(Place::new(number, path, region.cloned()));
         Ok(())
     }
 }
 
 /// Makes the files of a cell in an empty folder, with every box, and closes them again.
-fn make(path: &Path, boxes: u32, shared: &Shared) -> Result<()> {
-    RingFile::create(&path.join(RINGS), boxes)?;
+fn make(path: &Path, boxes: u32, region: Option<&RegionName>, shared: &Shared) -> Result<()> {
+    RingFile::create(&path.join(RINGS), boxes, region)?;
     // Made here, because RocksDB would let everybody read it.
     folder::make(&path.join(DATABASE)).map_err(|error| Error::io("a cell cannot be made", error))?;
     RocksEngine::make(&path.join(DATABASE), boxes, shared)?.sync()

@@ -21,10 +21,12 @@ use super::ring_file::RingFile;
 use crate::engine::rocks::{self, Extent, RocksEngine, RocksReader, Shared};
 use crate::engine::{Keyspace, Reader};
 use crate::error::{Error, ErrorKind, Result};
+use crate::name::RegionName;
 
 pub(super) struct Place {
     number: u32,
     folder: PathBuf,
+    region: Option<RegionName>,
     state: Mutex<State>,
 }
 
@@ -88,17 +90,26 @@ const LAST_PAUSE: u64 = 600;
 const CLOSING_LOOKS: u32 = 20;
 
 impl Place {
-    pub(super) fn new(number: u32, folder: PathBuf) -> Arc<Self> {
+    pub(super) fn new(number: u32, folder: PathBuf, region: Option<RegionName>) -> Arc<Self> {
         let state = Mutex::new(State::Shut { views: HashMap::new(), logs: Logs::Unknown });
-        Arc::new(Self { number, folder, state })
+        Arc::new(Self { number, folder, region, state })
     }
 
     pub(super) fn number(&self) -> u32 {
         self.number
     }
 
+    pub(super) fn region(&self) -> Option<&RegionName> {
+        self.region.as_ref()
+    }
+
+    /// The ring file, which says for which region the cell was made.
     pub(super) fn rings(&self) -> Result<RingFile> {
-        RingFile::open(&self.folder.join(RINGS))
+        let rings = RingFile::open(&self.folder.join(RINGS))?;
+        if rings.region() == self.region() {
+            return Ok(rings);
+        }
+        Err(Error::corrupt("a cell lies in the folder of another region than the one that it was made for"))
     }
 
     fn database(&self) -> PathBuf {

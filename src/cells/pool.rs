@@ -59,6 +59,22 @@ impl Pool {
         self.places().insert(place.number(), place);
     }
 
+    /// Numbers are never given twice, so of two cells of one number one was copied or moved to where it does not belong.
+    pub(super) fn add_found(&self, place: Arc<Place>) {
+        let mut places = self.places();
+        if let Some(other) = places.get(&place.number()) {
+            tracing::error!(
+                cell = place.number(),
+                "two folders have a cell of this number; one of them is out of place"
+            );
+            metrics::counter!("strongroom_cell_failures_total").increment(1);
+            if other.rings().is_ok() {
+                return;
+            }
+        }
+        places.insert(place.number(), place);
+    }
+
     pub(super) fn numbers(&self) -> Vec<u32> {
         self.places().keys().copied().collect()
     }

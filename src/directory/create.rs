@@ -6,17 +6,19 @@ use std::sync::Arc;
 use super::placement::{CellKind, Placement};
 use super::row::{Row, Speaker, Status};
 use super::tenant::Tenant;
-use super::{Directory, TENANTS};
+use super::{Directory, NEXT_CELL, STORE, TENANTS};
 use crate::engine::{Batch, Durability};
 use crate::error::{Error, Result};
 use crate::keys::{self, Belief, Ring};
-use crate::name::{Incarnation, TenantName};
+use crate::name::{Incarnation, RegionName, TenantName};
 
 /// A tenant that is to be made; its parts have been checked.
 #[derive(Clone, Debug)]
 pub(crate) struct Newcomer {
     pub(crate) name: TenantName,
     pub(crate) speakers: Vec<Speaker>,
+    /// Where alone it may live.
+    pub(crate) region: Option<RegionName>,
     /// Whether it shares its cell with nobody.
     pub(crate) own_cell: bool,
 }
@@ -26,18 +28,20 @@ impl Newcomer {
     fn is(&self, tenant: &Tenant, placement: &Placement) -> bool {
         tenant.status() == Status::Active
             && tenant.speakers() == self.speakers
+            && tenant.region() == self.region.as_ref()
             && (!self.own_cell || placement.is_single(tenant.cell_number()))
     }
 
     /// What tenants have in common who may be neighbours.
-    fn home(&self) -> bool {
-        self.own_cell
+    fn home(&self) -> (Option<&RegionName>, bool) {
+        (self.region.as_ref(), self.own_cell)
     }
 }
 
 impl Directory {
     /// Makes a tenant, durably.
     pub(crate) fn create(&self, newcomer: Newcomer) -> Result<Arc<Tenant>> {
+        self.cells.check_region(newcomer.region.as_ref())?;
         let made = self.create_in_one_cell(&[&newcomer])?;
         let (tenant, ring) = made.into_iter().next().ok_or_else(|| Error::internal("no tenant was made"))?;
         // It is about to be used; those of a bulk are not, and would only keep their keys in memory.
@@ -48,10 +52,12 @@ impl Directory {
     /// Those of `newcomers` that are not there, in their order, but those together who may be neighbours.
     ///
     /// # Errors
-    /// `Conflict` if a tenant has the name of one and is not exactly the one that is to be made.
+    /// `Conflict` if a tenant has the name of one and is not exactly the one that is to be made; `Invalid` or
+    /// `Unavailable` if its region is not configured or not there.
     pub(crate) fn missing<'n>(&self, newcomers: &'n [Newcomer]) -> Result<Vec<&'n Newcomer>> {
         let mut missing = Vec::new();
         for (place, newcomer) in newcomers.iter().enumerate() {
+            self.cells.check_region(newcomer.region.as_ref()).map_err(|error| error.at(in_specs(place)))?;
             let known = self.known();
             match known.get(newcomer.name.as_str()) {
                 None => missing.push(newcomer),
@@ -59,7 +65,7 @@ impl Directory {
                 Some(_) => return Err(is_taken().at(in_specs(place))),
             }
         }
-        missing.sort_by_key(|newcomer| newcomer.home());
+        missing.sort_by(|one, other| one.home().cmp(&other.home()));
         Ok(missing)
     }
 
@@ -82,8 +88,8 @@ impl Directory {
         let (mut batch, store) = (Batch::new(Durability::Synced), self.ring()?);
         let (mut rows, mut rings) = (Vec::with_capacity(boxes.len()), Vec::with_capacity(boxes.len()));
         for ((newcomer, number), (belief, ring)) in newcomers.iter().zip(boxes).zip(made) {
-            let Newcomer { name, speakers, .. } = (*newcomer).clone();
-            let row = Row::new(name, speakers, cell, number, &belief, created_secs)?;
+            let Newcomer { name, speakers, region, .. } = (*newcomer).clone();
+            let row = Row::new(name, speakers, region, cell, number, &belief, created_secs)?;
             TENANTS.put(&mut batch, &store, &*self.entropy, &[row.name.as_str().as_bytes()], &row)?;
             rows.push(row);
             rings.push(ring);
@@ -117,21 +123,32 @@ impl Directory {
             return Ok(place);
         }
         let number = self.known().placement.next_cell();
-        self.cells.create(number, if newcomer.own_cell { 1 } else { self.cells.boxes_per_cell() })?;
-        let boxes = self.cells.boxes(number)?;
-        self.known_mut().placement.add_cell(number, boxes);
+        self.note_cell(number)?;
+        let (boxes, region) = (if newcomer.own_cell { 1 } else { self.cells.boxes_per_cell() }, &newcomer.region);
+        self.cells.create(number, boxes, region.as_ref())?;
+        self.known_mut().placement.add_cell(number, boxes, region.clone());
         free().ok_or_else(|| Error::internal("a new cell has no box"))
     }
 
     /// The kinds of cells that `newcomer` may live in, best first. A cell of one box is kept for those who ask for it,
     /// unless all new cells are such.
     fn kinds(&self, newcomer: &Newcomer) -> Vec<CellKind> {
-        let (shared, single) = (CellKind { single: false }, CellKind { single: true });
+        let kind = |single| CellKind { region: newcomer.region.clone(), single };
         match (newcomer.own_cell, self.cells.boxes_per_cell()) {
-            (true, _) => vec![single],
-            (false, 1) => vec![shared, single],
-            (false, _) => vec![shared],
+            (true, _) => vec![kind(true)],
+            (false, 1) => vec![kind(false), kind(true)],
+            (false, _) => vec![kind(false)],
         }
+    }
+
+    /// Writes down that a number is given to a cell, before the cell is made: the disk of a region may be away when the
+    /// next one is made, with a cell of this number in which nobody lives.
+    fn note_cell(&self, number: u32) -> Result<()> {
+        let mut batch = Batch::new(Durability::Synced);
+        STORE.put(&mut batch, &*self.ring()?, &*self.entropy, &[NEXT_CELL], &(number + 1))?;
+        self.zero.engine.apply(batch)?;
+        self.known_mut().placement.reserve_cells(number + 1);
+        Ok(())
     }
 }
 

@@ -8,6 +8,7 @@ mod tenant;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -31,8 +32,9 @@ use crate::seal::Table;
 const TENANTS: Table = Table { keyspace: 0, collection: 1 };
 /// Boxes whose tenants have gone and that are not clean yet: cell and box.
 const DIRTY: Table = Table { keyspace: 0, collection: 2 };
-/// One row that says that the store has been made.
+/// One row that says that the store has been made, one with the number of the next cell.
 const STORE: Table = Table { keyspace: 0, collection: 0 };
+const NEXT_CELL: &[u8] = b"next cell";
 
 /// How often keys past their hard expiry are dropped from memory.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
@@ -91,6 +93,7 @@ impl Directory {
         directory.read_rows()?;
         directory.clean_boxes()?;
         directory.finish_deletions();
+        directory.cells.begin_housekeeping()?;
         Ok(Arc::new(directory))
     }
 
@@ -117,7 +120,7 @@ impl Directory {
     }
 
     pub(crate) fn count(&self) -> usize {
-        self.known().tenants.len()
+        self.known().len()
     }
 
     pub(crate) fn cell_stats(&self) -> CellStats {
@@ -235,16 +238,22 @@ impl Directory {
     }
 
     fn read_rows(&self) -> Result<()> {
+        let mut lived_in = BTreeMap::new();
         TENANTS.for_each(&*self.zero.engine.view()?, &*self.ring()?, &[], |row: Row| {
+            row.region.iter().for_each(|region| *lived_in.entry(region.clone()).or_default() += 1);
             if self.known().placement.is_occupied(row.cell, row.box_number) {
                 return Err(Error::corrupt("two tenants of the directory have the same box"));
             }
             self.admit(row);
             Ok(())
         })?;
+        if let Some(next) = STORE.get(&*self.zero.engine, &*self.ring()?, &[NEXT_CELL])? {
+            self.known_mut().placement.reserve_cells(next);
+        }
+        self.cells.open_regions(self.belief.incarnation, &lived_in);
         for number in self.cells.numbers() {
-            match self.cells.boxes(number) {
-                Ok(boxes) => self.known_mut().placement.add_cell(number, boxes),
+            match self.cells.boxes(number).and_then(|boxes| Ok((boxes, self.cells.region(number)?))) {
+                Ok((boxes, region)) => self.known_mut().placement.add_cell(number, boxes, region),
                 // Its tenants hear of it; the others have nothing to do with it.
                 Err(error) => cells::report_failure(number, &error),
             }
@@ -267,6 +276,7 @@ impl Directory {
     fn finish_deletion(&self, tenant: &Tenant) -> Result<()> {
         // The keys first: they go even if the cell's database cannot be opened.
         let place = (tenant.cell_number(), tenant.box_number());
+        tenant.check_home()?;
         self.cells.with_rings(place.0, |rings| keys::purge(rings, place.1, &tenant.belief()))?;
         let is_clean = self.cells.engine(place.0)?.wipe(place.1)?;
         let (mut batch, ring) = (Batch::new(Durability::Synced), self.ring()?);

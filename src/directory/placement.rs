@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::name::RegionName;
+
 /// Boxes by cell: those that are free, and those that are not.
 #[derive(Debug, Default)]
 pub(super) struct Placement {
@@ -9,11 +11,14 @@ pub(super) struct Placement {
     /// The cells that have a free box.
     with_room: BTreeSet<(CellKind, u32)>,
     occupied: BTreeSet<(u32, u32)>,
+    /// The number of the next cell, or a lower one.
+    next_cell: u32,
 }
 
 /// What a cell is for, and a tenant asks for. A cell never changes it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct CellKind {
+    pub(super) region: Option<RegionName>,
     /// One box: for a tenant that shares its cell with nobody.
     pub(super) single: bool,
 }
@@ -26,8 +31,8 @@ struct Boxes {
 
 impl Placement {
     /// Adds a cell whose boxes are free, but for those that are occupied already.
-    pub(super) fn add_cell(&mut self, cell: u32, boxes: u32) {
-        let kind = CellKind { single: boxes == 1 };
+    pub(super) fn add_cell(&mut self, cell: u32, boxes: u32, region: Option<RegionName>) {
+        let kind = CellKind { region, single: boxes == 1 };
         let free: BTreeSet<u32> = (0..boxes).filter(|&number| !self.is_occupied(cell, number)).collect();
         if !free.is_empty() {
             self.with_room.insert((kind.clone(), cell));
@@ -35,12 +40,17 @@ impl Placement {
         self.cells.insert(cell, Boxes { kind, free });
     }
 
-    /// The number after the highest of a cell that is there or in which a tenant lives, there or not: a new cell never
+    /// Cells of numbers below this have been.
+    pub(super) fn reserve_cells(&mut self, below: u32) {
+        self.next_cell = self.next_cell.max(below);
+    }
+
+    /// The number after the highest of a cell that has been, is there or is lived in, there or not: a new cell never
     /// takes the place of one that is away to be restored.
     pub(super) fn next_cell(&self) -> u32 {
         let there = self.cells.last_key_value().map(|(&cell, _)| cell);
         let lived_in = self.occupied.last().map(|&(cell, _)| cell);
-        there.max(lived_in).map_or(0, |last| last + 1)
+        there.max(lived_in).map_or(0, |last| last + 1).max(self.next_cell)
     }
 
     /// The first cell of a kind that has a free box, and its first free boxes, `most` of them or fewer.
@@ -81,20 +91,20 @@ impl Placement {
 mod tests {
     use super::*;
 
-    const SHARED: CellKind = CellKind { single: false };
-    const SINGLE: CellKind = CellKind { single: true };
+    const SHARED: CellKind = CellKind { region: None, single: false };
+    const SINGLE: CellKind = CellKind { region: None, single: true };
 
     #[test]
     fn boxes_are_handed_out_once_until_released() {
         let mut placement = Placement::default();
         assert_eq!(placement.free(&SHARED, 1), None);
-        placement.add_cell(0, 2);
+        placement.add_cell(0, 2, None);
         assert_eq!(placement.free(&SHARED, 9), Some((0, vec![0, 1])), "no more than there are");
         placement.occupy(0, 0);
         assert_eq!(placement.free(&SHARED, 1), Some((0, vec![1])));
         placement.occupy(0, 1);
         assert_eq!(placement.free(&SHARED, 1), None);
-        placement.add_cell(1, 2);
+        placement.add_cell(1, 2, None);
         assert_eq!(placement.free(&SHARED, 1), Some((1, vec![0])));
         placement.release(0, 0);
         assert_eq!(placement.free(&SHARED, 9), Some((0, vec![0])), "of one cell");
@@ -104,22 +114,41 @@ mod tests {
     #[test]
     fn a_cell_that_is_away_keeps_its_number_and_its_boxes() {
         let mut placement = Placement::default();
-        placement.add_cell(0, 2);
+        placement.add_cell(0, 2, None);
         placement.occupy(0, 0);
         placement.occupy(0, 1);
         placement.occupy(3, 1);
         assert_eq!(placement.free(&SHARED, 1), None);
         assert_eq!(placement.next_cell(), 4);
-        placement.add_cell(3, 2);
+        placement.add_cell(3, 2, None);
         assert_eq!(placement.free(&SHARED, 9), Some((3, vec![0])), "box 1 is occupied");
+        placement.reserve_cells(2);
+        assert_eq!(placement.next_cell(), 4);
+        placement.reserve_cells(9);
+        assert_eq!(placement.next_cell(), 9, "those that have been are away, it may be");
+    }
+
+    #[test]
+    fn a_region_has_its_own_cells() {
+        let mut placement = Placement::default();
+        let eu = RegionName::new("eu").unwrap();
+        let in_eu = CellKind { region: Some(eu.clone()), single: false };
+        placement.add_cell(0, 2, Some(eu));
+        assert_eq!(placement.free(&SHARED, 1), None);
+        assert_eq!(placement.free(&in_eu, 1), Some((0, vec![0])));
+        placement.add_cell(1, 2, None);
+        placement.occupy(0, 0);
+        placement.occupy(0, 1);
+        assert_eq!(placement.free(&in_eu, 1), None);
+        assert_eq!(placement.free(&SHARED, 1), Some((1, vec![0])));
     }
 
     #[test]
     fn cells_of_one_box_are_for_those_who_ask_for_one() {
         let mut placement = Placement::default();
-        placement.add_cell(0, 1);
+        placement.add_cell(0, 1, None);
         assert_eq!(placement.free(&SHARED, 1), None);
-        placement.add_cell(1, 2);
+        placement.add_cell(1, 2, None);
         assert_eq!(placement.free(&SHARED, 9), Some((1, vec![0, 1])));
         assert_eq!(placement.free(&SINGLE, 9), Some((0, vec![0])));
         placement.occupy(0, 0);

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::keys::{Belief, EpochBelief};
-use crate::name::{Incarnation, TenantName};
+use crate::name::{Incarnation, RegionName, TenantName};
 
 /// Who may speak for a tenant: an issuer of tokens, and what that issuer calls the tenant (`tid`). Both must match.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -34,7 +34,8 @@ pub(crate) struct Row {
     pub(crate) last_allowed_secs: u64,
     /// Set when an owner has refused.
     pub(crate) fence: Option<Fence>,
-    pub(crate) region: Option<String>,
+    /// Where alone it may live; anywhere in the store's own folder if none.
+    pub(crate) region: Option<RegionName>,
     /// Set once the box has a catalog: from then on an empty box is one that was emptied.
     pub(crate) stamped: bool,
 }
@@ -99,6 +100,7 @@ impl Row {
     pub(crate) fn new(
         name: TenantName,
         speakers: Vec<Speaker>,
+        region: Option<RegionName>,
         cell: u32,
         box_number: u32,
         belief: &Belief,
@@ -113,7 +115,7 @@ impl Row {
             last_allowed_secs: created_secs,
             next: None,
             fence: None,
-            region: None,
+            region,
             stamped: false,
             name,
             cell,

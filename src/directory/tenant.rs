@@ -9,7 +9,7 @@ use crate::engine::{Engine, Keyspace, Reader};
 use crate::error::{Error, ErrorKind, Result};
 use crate::keys::{self, Belief, CachedRing, Ring};
 use crate::kms::RootKeys;
-use crate::name::{Incarnation, TenantName};
+use crate::name::{Incarnation, RegionName, TenantName};
 
 pub(crate) struct Tenant {
     row: Row,
@@ -64,6 +64,15 @@ impl Tenant {
         }
     }
 
+    pub(crate) fn region(&self) -> Option<&RegionName> {
+        self.row.region.as_ref()
+    }
+
+    /// Whether this tenant's cell lies where the tenant may live, and its disk is there.
+    pub(super) fn check_home(&self) -> Result<()> {
+        self.place.cells().check_cell(self.row.cell, self.region())
+    }
+
     /// The keyspace of this tenant's box in its cell's engine: the only one that a session can name.
     pub(crate) fn keyspace(&self) -> Keyspace {
         self.place.number()
@@ -89,6 +98,7 @@ impl Tenant {
         let ring = self.keys.get(|| {
             // Asked again by whoever loads: none begins once a deletion has waited for the one under way.
             self.check_active()?;
+            self.check_home()?;
             let load = |rings: &_| keys::load(rings, self.row.box_number, &self.row.belief(), &*self.roots);
             self.place.cells().with_rings(self.row.cell, load)
         })?;
