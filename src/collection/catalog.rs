@@ -1,10 +1,12 @@
 //! The catalog of a tenant: its collections, sealed in its own box.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use serde::{Deserialize, Serialize};
 
+use super::chunks;
 use super::definition::{KeyMode, Shape};
 use crate::directory::{Directory, Tenant};
 use crate::engine::{Batch, Durability, end_of_prefix};
@@ -21,6 +23,7 @@ const LAST_OWN_ID: u32 = 255;
 const LAST_ID: u32 = u32::MAX - 1;
 const ENTRY: &[u8] = b"collection";
 const COUNTER: &[u8] = b"last id";
+const CHUNKED: &[u8] = b"chunked";
 
 /// A tenant's collections, and the tenant.
 pub(crate) struct Catalog {
@@ -28,6 +31,8 @@ pub(crate) struct Catalog {
     tenant: Arc<Tenant>,
     known: RwLock<HashMap<String, Arc<Info>>>,
     changes: Mutex<()>,
+    /// Whether what earlier processes left unfinished has been removed.
+    is_swept: AtomicBool,
 }
 
 /// A collection of this tenant.
@@ -37,6 +42,9 @@ pub(super) struct Info {
     pub(super) shape: Shape,
     /// Read-held by every write, so that none follows the dropping of its collection.
     dropped: RwLock<bool>,
+    /// Whether values of this collection may lie in chunks, so that whoever changes a record must look at it first.
+    /// Set once, while no write is under way: during a write it does not change.
+    is_chunked: AtomicBool,
 }
 
 /// The record of a collection in the catalog.
@@ -63,7 +71,13 @@ impl Catalog {
     /// # Errors
     /// `Corrupt` if the box holds records and no catalog, or had a catalog and has none.
     pub(crate) fn open(directory: Arc<Directory>, tenant: Arc<Tenant>) -> Result<Self> {
-        let catalog = Self { directory, known: RwLock::default(), changes: Mutex::default(), tenant };
+        let catalog = Self {
+            directory,
+            known: RwLock::default(),
+            changes: Mutex::default(),
+            is_swept: AtomicBool::default(),
+            tenant,
+        };
         match catalog.last_id(&*catalog.tenant.ring()?)? {
             Some(_) => catalog.directory.stamp(&catalog.tenant)?,
             None if catalog.tenant.is_stamped() => {
@@ -110,7 +124,7 @@ impl Catalog {
         // After the catalog, so that a stamp never promises what a crash has kept from being; and without the tenant's
         // gate, for which a suspension waits while it holds the directory.
         self.directory.stamp(&self.tenant)?;
-        Ok(self.remember(entry))
+        Ok(self.remember(entry, false))
     }
 
     fn make(&self, name: &str, shape: &Shape, entropy: &dyn Entropy) -> Result<Entry> {
@@ -152,9 +166,48 @@ impl Catalog {
         self.table().delete(&mut batch, &ring, &[ENTRY, name.as_bytes()])?;
         let prefix = info.id.to_be_bytes();
         batch.delete_range(self.tenant.keyspace(), prefix.to_vec(), end_of_prefix(&prefix));
+        if info.is_chunked() {
+            chunks::delete_all(&mut batch, self.tenant.keyspace(), info.id);
+            self.table().delete(&mut batch, &ring, &[CHUNKED, &prefix])?;
+        }
         self.tenant.writer()?.apply(batch)?;
         *dropped = true;
         self.known.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+        Ok(())
+    }
+
+    /// Says, durably and before the first of them is written, that values of a collection lie in chunks.
+    pub(super) fn mark_chunked(&self, info: &Info, entropy: &dyn Entropy) -> Result<()> {
+        if info.is_chunked() {
+            return Ok(());
+        }
+        let ring = self.tenant.ring()?;
+        let _write = self.tenant.begin_write()?;
+        // Alone: whoever writes now without looking first must have finished before there is something to look at.
+        let dropped = info.dropped.write().unwrap_or_else(PoisonError::into_inner);
+        if *dropped {
+            return Err(no_such_collection());
+        }
+        // The log keeps the order: no chunk is there after a crash without this row.
+        let mut batch = Batch::new(Durability::Buffered);
+        self.table().put(&mut batch, &ring, entropy, &[CHUNKED, &info.id.to_be_bytes()], &info.id)?;
+        self.tenant.writer()?.apply(batch)?;
+        info.is_chunked.store(true, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// Removes, once and before this process writes anything, what an earlier one left unfinished.
+    pub(super) fn sweep(&self) -> Result<()> {
+        if self.is_swept.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let _changes = self.begin_change();
+        if !self.is_swept.load(Ordering::Acquire) {
+            let ring = self.tenant.ring()?;
+            let _write = self.tenant.begin_write()?;
+            chunks::sweep(&self.tenant, &ring)?;
+            self.is_swept.store(true, Ordering::Release);
+        }
         Ok(())
     }
 
@@ -180,14 +233,18 @@ impl Catalog {
         if let Some(info) = self.recall(name) {
             return Ok(Some(info));
         }
-        let entry: Option<Entry> =
-            self.table().get(&*self.tenant.reader()?, &*self.tenant.ring()?, &[ENTRY, name.as_bytes()])?;
-        Ok(entry.map(|entry| self.remember(entry)))
+        let (reader, ring) = (self.tenant.reader()?, self.tenant.ring()?);
+        let Some(entry) = self.table().get::<Entry>(&*reader, &ring, &[ENTRY, name.as_bytes()])? else {
+            return Ok(None);
+        };
+        let is_chunked = self.table().get::<u32>(&*reader, &ring, &[CHUNKED, &entry.id.to_be_bytes()])?.is_some();
+        Ok(Some(self.remember(entry, is_chunked)))
     }
 
-    fn remember(&self, Entry { id, name, shape }: Entry) -> Arc<Info> {
+    fn remember(&self, Entry { id, name, shape }: Entry, is_chunked: bool) -> Arc<Info> {
+        let info = Info { id, shape, dropped: RwLock::new(false), is_chunked: AtomicBool::new(is_chunked) };
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        known.entry(name).or_insert_with(|| Arc::new(Info { id, shape, dropped: RwLock::new(false) })).clone()
+        known.entry(name).or_insert_with(|| Arc::new(info)).clone()
     }
 }
 
@@ -206,6 +263,10 @@ impl Info {
     pub(super) fn begin_write(&self) -> Result<RwLockReadGuard<'_, bool>> {
         let dropped = self.dropped.read().unwrap_or_else(PoisonError::into_inner);
         if *dropped { Err(no_such_collection()) } else { Ok(dropped) }
+    }
+
+    pub(super) fn is_chunked(&self) -> bool {
+        self.is_chunked.load(Ordering::SeqCst)
     }
 
     pub(super) fn check_not_dropped(&self) -> Result<()> {

@@ -3,6 +3,7 @@
 mod authority;
 mod batch;
 mod catalog;
+mod chunks;
 mod codec;
 mod definition;
 mod key;
@@ -23,9 +24,10 @@ pub use scan::Scan;
 pub use write::Expected;
 
 use crate::access::Right;
+use crate::engine::Reader;
 use crate::error::{Error, Result};
 use crate::keys::Ring;
-use crate::seal::{self, HiddenNames, Opened, Place, Version};
+use crate::seal::{self, HiddenNames, Opened, Place, Record, Version};
 use crate::secret::Plaintext;
 use catalog::Info;
 use write::Change;
@@ -93,16 +95,27 @@ impl<K: Key, V> Collection<K, V> {
         let ring = tenant.ring()?;
         let engine_keys = keys.iter().map(|key| self.engine_key(&ring, key)).collect::<Result<Vec<_>>>()?;
         let mut values: Vec<Option<V>> = keys.iter().map(|_| None).collect();
-        let mut outcome = Ok(());
-        tenant.reader()?.multi_get(tenant.keyspace(), &engine_keys, &mut |place, bytes| {
-            let opened =
-                seal::open(&ring, self.place(&engine_keys[place]), bytes).and_then(|opened| self.decode(opened));
-            match opened {
-                Ok(value) => values[place] = Some(value),
+        let (mut heads, mut outcome) = (Vec::new(), Ok(()));
+        let reader = tenant.reader()?;
+        reader.multi_get(tenant.keyspace(), &engine_keys, &mut |number, bytes| match seal::open_record(
+            &ring,
+            self.place(&engine_keys[number]),
+            bytes.to_vec(),
+        ) {
+            Ok(Record::Whole(opened)) => match self.decode(opened) {
+                Ok(value) => values[number] = Some(value),
                 Err(error) => outcome = Err(error),
-            }
+            },
+            Ok(Record::Head(_)) => heads.push(number),
+            Err(error) => outcome = Err(error),
         })?;
-        self.judge(outcome.map(|()| values))
+        self.judge(outcome.and_then(|()| {
+            for number in heads {
+                let opened = self.read_chunked(&ring, &*reader, &engine_keys[number])?;
+                values[number] = opened.map(|opened| self.decode(opened)).transpose()?;
+            }
+            Ok(values)
+        }))
     }
 
     /// Sets the value of `key`. Returns the version of this write.
@@ -186,12 +199,26 @@ impl<K: Key, V> Collection<K, V> {
         let tenant = self.authority.tenant();
         let ring = tenant.ring()?;
         let engine_key = self.engine_key(&ring, key)?;
-        let mut found = None;
-        tenant.reader()?.get(tenant.keyspace(), &engine_key, &mut |bytes| {
-            found = Some(seal::open(&ring, self.place(&engine_key), bytes).and_then(&take));
+        let (reader, mut found) = (tenant.reader()?, None);
+        reader.get(tenant.keyspace(), &engine_key, &mut |bytes| {
+            found = Some(seal::open_record(&ring, self.place(&engine_key), bytes.to_vec()));
         })?;
         metrics::counter!("strongroom_reads_total").increment(1);
-        self.judge(found.transpose())
+        self.judge(found.transpose().and_then(|record| match record {
+            Some(Record::Whole(opened)) => take(opened).map(Some),
+            Some(Record::Head(_)) => self.read_chunked(&ring, &*reader, &engine_key)?.map(take).transpose(),
+            None => Ok(None),
+        }))
+    }
+
+    /// The record of a key that had a head a moment ago, read again from a snapshot: head and chunks of one write.
+    fn read_chunked(&self, ring: &Ring, reader: &dyn Reader, engine_key: &[u8]) -> Result<Option<Opened>> {
+        let (view, mut found) = (reader.view()?, None);
+        view.get(self.authority.tenant().keyspace(), engine_key, &mut |bytes| {
+            found = Some(seal::open_record(ring, self.place(engine_key), bytes.to_vec()));
+        })?;
+        let Some(record) = found.transpose()? else { return Ok(None) };
+        chunks::read(&self.authority, ring, &*view, self.info.id, record).map(Some)
     }
 
     /// After a failure the session is asked again: a box that was handed on meanwhile is no sign of tampering.

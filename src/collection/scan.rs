@@ -5,7 +5,7 @@ use std::ops::{Bound, RangeBounds};
 
 use super::definition::KeyMode;
 use super::key::{Components, Key};
-use super::{Collection, engine_key};
+use super::{Collection, chunks, engine_key};
 use crate::access::Right;
 use crate::engine::{Row, View, end_of_prefix};
 use crate::error::{Error, Result};
@@ -114,7 +114,9 @@ impl<K: Key, V> Scan<K, V> {
         }
         let ring = self.collection.authority.tenant().ring()?;
         let info = &self.collection.info;
-        let opened = seal::open_in_place(&ring, Place { collection: info.id, engine_key: &found_key }, bytes)?;
+        let record = seal::open_record(&ring, Place { collection: info.id, engine_key: &found_key }, bytes)?;
+        let view = self.view.as_deref().ok_or_else(|| Error::internal("a row of a scan that has ended"))?;
+        let opened = chunks::read(&self.collection.authority, &ring, view, info.id, record)?;
         Ok((self.components(&ring, &found_key)?, opened))
     }
 

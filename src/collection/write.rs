@@ -1,15 +1,18 @@
-//! Writing: changes gathered, sealed under fresh nonces from one call to the operating system, applied at once.
+//! Writing: changes gathered, sealed under fresh nonces from one call to the operating system, applied at once; the
+//! chunks of long values before them.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::authority::Authority;
 use super::catalog::Info;
+use super::chunks::{CHUNK_LEN, Headless, Object};
 use crate::access::Right;
 use crate::aead::NONCE_LEN;
 use crate::engine::{Batch, Durability};
 use crate::error::{Error, ErrorKind, Result};
 use crate::keys::Ring;
-use crate::seal::{self, Place, Version};
+use crate::seal::{self, Place, Record, Version};
 use crate::secret::Plaintext;
 
 /// What must be there for a conditional write to happen.
@@ -30,8 +33,11 @@ pub(super) struct Change {
     pub(super) expected: Option<Expected>,
 }
 
-/// How often a conditional write tries again when a record was resealed under its hands.
-const ATTEMPTS: u32 = 16;
+/// The chunks of long values, by the number of their change.
+type Objects = HashMap<usize, Object>;
+
+/// How often a write that compares tries again. Each time, somebody else's write of the same record has happened.
+const ATTEMPTS: u32 = 1024;
 
 /// Applies all changes or none. Returns a version for each change that sets a value, in order.
 ///
@@ -39,7 +45,11 @@ const ATTEMPTS: u32 = 16;
 /// `Conflict` if an expectation does not hold: nothing was changed. Errors of the engine: the outcome is unknown.
 pub(super) fn commit(authority: &Authority, changes: &[Change], durability: Durability) -> Result<Vec<Version>> {
     authority.check(Right::Write)?;
-    let tenant = authority.tenant();
+    let (tenant, catalog) = (authority.tenant(), authority.catalog());
+    catalog.sweep()?;
+    for change in changes.iter().filter(|change| change.is_chunked()) {
+        catalog.mark_chunked(&change.info, authority.entropy())?;
+    }
     // Before the gate, for which a suspension waits: the roots may take their time.
     let ring = tenant.ring()?;
     let _tenant_stays = authority.begin_write()?;
@@ -47,16 +57,26 @@ pub(super) fn commit(authority: &Authority, changes: &[Change], durability: Dura
     infos.sort_by_key(|info| info.id);
     infos.dedup_by_key(|info| info.id);
     let _collections_stay = infos.into_iter().map(|info| info.begin_write()).collect::<Result<Vec<_>>>()?;
+    let mut headless = Headless::new(authority, &ring);
+    let objects = write_chunks(&mut headless, changes)?;
+    if durability == Durability::Synced && !objects.is_empty() {
+        // Here and not with the heads: nobody's write waits for a sync that is not its own.
+        tenant.writer()?.sync()?;
+    }
     let mut nonces = vec![[0; NONCE_LEN]; changes.iter().filter(|change| change.value.is_some()).count()];
     authority.entropy().fill(nonces.as_flattened_mut())?;
     for _ in 0..ATTEMPTS {
-        let batch = seal_all(authority, &ring, changes, &nonces, durability)?;
-        let conditional = changes.iter().any(|change| change.expected.is_some());
+        let mut batch = Batch::new(durability);
+        seal_all(authority, &ring, changes, &objects, &nonces, &mut batch)?;
+        headless.settle(&mut batch)?;
+        let compares = changes.iter().any(Change::compares);
         match tenant.writer()?.apply(batch) {
-            // Either somebody set the record, and the next look at it says so, or it was resealed.
-            Err(error) if error.kind() == ErrorKind::Conflict && conditional => {}
-            Err(error) => return Err(error),
-            Ok(()) => {
+            // Somebody changed the record, and the next look at it says whether that matters.
+            Err(error) if error.kind() == ErrorKind::Conflict && compares => {}
+            outcome => {
+                // Even of a failure: what came of it is unknown.
+                headless.keep();
+                outcome?;
                 metrics::counter!("strongroom_writes_total").increment(changes.len() as u64);
                 return Ok(nonces.iter().map(Version::of_write).collect());
             }
@@ -65,48 +85,125 @@ pub(super) fn commit(authority: &Authority, changes: &[Change], durability: Dura
     Err(Error::new(ErrorKind::Throttled, "the record is being changed too often"))
 }
 
+/// Writes the chunks of every long value, but of those that a later change of the same record replaces.
+fn write_chunks(headless: &mut Headless<'_>, changes: &[Change]) -> Result<Objects> {
+    let mut objects = Objects::new();
+    if !changes.iter().any(Change::is_chunked) {
+        return Ok(objects);
+    }
+    let mut seen = HashSet::new();
+    for (number, change) in changes.iter().enumerate().rev() {
+        if let (true, Some(value)) = (seen.insert(&change.engine_key) && change.is_chunked(), &change.value) {
+            objects.insert(number, headless.write(change.info.id, value)?);
+        }
+    }
+    Ok(objects)
+}
+
 fn seal_all(
     authority: &Authority,
     ring: &Ring,
     changes: &[Change],
+    objects: &Objects,
     nonces: &[[u8; NONCE_LEN]],
-    durability: Durability,
-) -> Result<Batch> {
+    batch: &mut Batch,
+) -> Result<()> {
     let keyspace = authority.tenant().keyspace();
-    let mut batch = Batch::new(durability);
     let mut nonces = nonces.iter();
-    for change in changes {
+    for (number, change) in changes.iter().enumerate() {
         let place = Place { collection: change.info.id, engine_key: &change.engine_key };
-        if let Some(expected) = change.expected {
-            expect(authority, ring, place, expected, &mut batch)?;
+        if change.compares() {
+            replace(authority, ring, place, change.expected, batch)?;
         }
-        match (&change.value, change.value.as_ref().and_then(|_| nonces.next())) {
-            (Some(value), Some(nonce)) => {
-                let envelope = seal::seal(ring, place, nonce, value)?;
-                batch.put(keyspace, change.engine_key.clone(), envelope);
+        let envelope = match (&change.value, change.value.as_ref().and_then(|_| nonces.next()), objects.get(&number)) {
+            (Some(_), Some(nonce), Some(object)) => object.seal_head(ring, place, nonce)?,
+            // A later change of this record replaces it.
+            (Some(_), Some(_), None) if change.is_chunked() => continue,
+            (Some(value), Some(nonce), None) => seal::seal(ring, place, nonce, value)?,
+            _ => {
+                batch.delete(keyspace, change.engine_key.clone());
+                continue;
             }
-            _ => batch.delete(keyspace, change.engine_key.clone()),
-        }
+        };
+        batch.put(keyspace, change.engine_key.clone(), envelope);
     }
-    Ok(batch)
+    Ok(())
 }
 
-/// Compares the version now, and has the engine compare the bytes again when it writes.
-fn expect(authority: &Authority, ring: &Ring, place: Place<'_>, expected: Expected, batch: &mut Batch) -> Result<()> {
+/// What a change has to know of the record that it replaces.
+struct Replaced {
+    version: Version,
+    head: Vec<u8>,
+    object: Option<Object>,
+}
+
+/// Compares the record now with what is expected, has the engine compare the bytes again when it writes, and removes
+/// the chunks of the value that goes.
+fn replace(
+    authority: &Authority,
+    ring: &Ring,
+    place: Place<'_>,
+    expected: Option<Expected>,
+    batch: &mut Batch,
+) -> Result<()> {
+    let keyspace = authority.tenant().keyspace();
+    let replaced = match look(authority, ring, place) {
+        Err(error) if expected.is_none() && is_damage(&error) => {
+            // Who expects nothing may replace and delete what cannot be read. Chunks that it had, and that nobody
+            // can name now, stay until the collection is dropped.
+            return Ok(());
+        }
+        replaced => replaced?,
+    };
+    let version = replaced.as_ref().map(|replaced| replaced.version);
+    let is_as_expected = expected.is_none_or(|expected| match expected {
+        Expected::Absent => version.is_none(),
+        Expected::Version(expected) => version == Some(expected),
+    });
+    if !is_as_expected {
+        return Err(Error::conflict("the record is not as expected"));
+    }
+    match replaced {
+        None => batch.expect_absent(keyspace, place.engine_key.to_vec()),
+        Some(Replaced { head, object, .. }) => {
+            batch.expect_head(keyspace, place.engine_key.to_vec(), head);
+            if let Some(object) = object {
+                object.delete(batch, keyspace);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn look(authority: &Authority, ring: &Ring, place: Place<'_>) -> Result<Option<Replaced>> {
     let tenant = authority.tenant();
     let mut found = None;
     tenant.writer()?.get(tenant.keyspace(), place.engine_key, &mut |bytes| {
-        let version = seal::open(ring, place, bytes).map(|opened| opened.version());
-        found = Some(version.map(|version| (version, seal::peek_head(bytes).to_vec())));
+        let replaced = seal::open_record(ring, place, bytes.to_vec()).and_then(|record| {
+            let (version, object) = match record {
+                Record::Whole(opened) => (opened.version(), None),
+                Record::Head(head) => (head.version, Some(Object::of_head(place.collection, &head)?)),
+            };
+            Ok(Replaced { version, head: seal::peek_head(bytes).to_vec(), object })
+        });
+        found = Some(replaced);
     })?;
-    match (expected, found.transpose()?) {
-        (Expected::Absent, None) => batch.expect_absent(tenant.keyspace(), place.engine_key.to_vec()),
-        (Expected::Version(expected), Some((version, head))) if version == expected => {
-            batch.expect_head(tenant.keyspace(), place.engine_key.to_vec(), head);
-        }
-        _ => return Err(Error::conflict("the record is not as expected")),
+    found.transpose()
+}
+
+fn is_damage(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Tampered | ErrorKind::Corrupt | ErrorKind::KeyDestroyed)
+}
+
+impl Change {
+    fn is_chunked(&self) -> bool {
+        self.value.as_ref().is_some_and(|value| value.len() > CHUNK_LEN)
     }
-    Ok(())
+
+    /// Whether the record must be looked at before it is changed. Asked while the collection's gate is held.
+    fn compares(&self) -> bool {
+        self.expected.is_some() || self.info.is_chunked()
+    }
 }
 
 impl From<Version> for Expected {

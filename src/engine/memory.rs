@@ -94,6 +94,10 @@ impl MemoryView {
 }
 
 impl View for MemoryView {
+    fn get(&self, keyspace: Keyspace, key: &[u8], read: &mut dyn FnMut(&[u8])) -> Result<bool> {
+        Ok(self.table(keyspace)?.get(key).map(|value| read(value)).is_some())
+    }
+
     fn page(&self, keyspace: Keyspace, from: &[u8], to: Option<&[u8]>, limit_bytes: usize) -> Result<Page> {
         if to.is_some_and(|to| to <= from) {
             return Ok(Page::default());

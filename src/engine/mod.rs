@@ -112,13 +112,15 @@ pub(crate) trait Engine: Reader {
     /// handed out again; false while somebody's snapshot holds on to them. Resumable: call again.
     fn wipe(&self, keyspace: Keyspace) -> Result<bool>;
 
-    /// Writes to disk what only the operating system holds (buffered writes), durably.
-    #[cfg_attr(not(feature = "rocksdb"), expect(dead_code, reason = "memory is as durable as it gets"))]
+    /// Writes to disk what only the operating system holds (buffered writes), durably. Other writes go on meanwhile.
     fn sync(&self) -> Result<()>;
 }
 
 /// A snapshot. No engine iterator outlives a call, so that a scan is `Send + 'static`.
 pub(crate) trait View: Send + Sync {
+    /// As [`Reader::get`], in the snapshot.
+    fn get(&self, keyspace: Keyspace, key: &[u8], read: &mut dyn FnMut(&[u8])) -> Result<bool>;
+
     /// Rows in `from..to` (without `to` up to the end), in order, until they hold `limit_bytes` or more.
     fn page(&self, keyspace: Keyspace, from: &[u8], to: Option<&[u8]>, limit_bytes: usize) -> Result<Page>;
 }

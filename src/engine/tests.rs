@@ -121,6 +121,13 @@ fn a_view_stands_still(engine: &dyn Engine) {
     engine.apply(batch).unwrap();
     assert_eq!(keys(&*view, 0, b"", None), [b"a", b"b"]);
     assert_eq!(keys(&*engine.view().unwrap(), 0, b"", None), [b"b", b"c"]);
+    let get = |key: &[u8]| {
+        let mut value = None;
+        let found = view.get(0, key, &mut |bytes| value = Some(bytes.to_vec())).unwrap();
+        assert_eq!(found, value.is_some());
+        value
+    };
+    assert_eq!([get(b"a"), get(b"b"), get(b"c")], [Some(b"1".to_vec()), Some(b"2".to_vec()), None]);
 }
 
 fn pages_cover_a_range(engine: &dyn Engine) {
@@ -187,6 +194,7 @@ fn unknown_keyspaces_are_refused(engine: &dyn Engine) {
     assert!(engine.get(3, b"a", &mut |_| ()).is_err());
     assert!(engine.multi_get(3, &[], &mut |_, _| ()).is_err());
     assert!(engine.view().unwrap().page(3, b"", None, 1).is_err());
+    assert!(engine.view().unwrap().get(3, b"", &mut |_| ()).is_err());
     assert!(engine.wipe(3).is_err());
 }
 

@@ -18,7 +18,8 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use envelope::Envelope;
 pub(crate) use names::HiddenNames;
 pub use record::Version;
-pub(crate) use record::{Opened, Place, open, open_in_place, peek_head, seal};
+pub(crate) use record::{Head, ObjectId, Opened, Place, Record, open, open_record, peek_head, seal, seal_head};
 pub(crate) use table::Table;

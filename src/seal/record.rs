@@ -3,8 +3,8 @@
 //! `AAD = ctx("strongroom/v1/record-aad", header bytes 0..6, incarnation, collection id, engine key)`. N and KC need
 //! no place in it: the subkey, the GCM nonce and the check of the commitment bind them.
 //!
-//! `plaintext = flags u8 || [bit 0: version[24]] || [bit 1: expires u64, ms] || value`; the other bits are for
-//! features to come and are `Tampered` until then.
+//! `plaintext = flags u8 || [bit 0: version[24]] || [bit 1: expires u64, ms] || [bit 4: object id[16] || length u64]
+//! || value`, the value empty where bit 4 is set; the other bits are for features to come and are `Tampered` until then.
 
 use std::ops::Range;
 
@@ -30,6 +30,24 @@ pub(crate) struct Place<'a> {
     pub(crate) engine_key: &'a [u8],
 }
 
+/// What names the chunks of one value: fresh random bytes at every write.
+pub(crate) type ObjectId = [u8; 16];
+
+/// A record, opened: its value, or the head of a value that lies elsewhere. A type of its own, so that no head is
+/// taken for an empty value.
+pub(crate) enum Record {
+    Whole(Opened),
+    Head(Head),
+}
+
+/// The head of a record whose value lies in chunks. That its length is one that a value can have is for those to check
+/// who know the limits.
+pub(crate) struct Head {
+    pub(crate) object: ObjectId,
+    pub(crate) length: u64,
+    pub(crate) version: Version,
+}
+
 /// An opened record: the envelope with the plaintext in place of the ciphertext, wiped when dropped, and the version.
 pub(crate) struct Opened {
     bytes: Vec<u8>,
@@ -39,10 +57,24 @@ pub(crate) struct Opened {
 
 const HAS_VERSION: u8 = 1 << 0;
 const HAS_EXPIRY: u8 = 1 << 1;
+/// Bits 2 and 3 are reserved: a dictionary, padding.
+const IS_HEAD: u8 = 1 << 4;
 
 /// Seals a value under the newest generation. `nonce` must be fresh in all its 24 bytes.
 pub(crate) fn seal(ring: &Ring, place: Place<'_>, nonce: &[u8; NONCE_LEN], value: &[u8]) -> Result<Envelope> {
     seal_plaintext(ring, ring.write_generation(), place, nonce, &[&[0], value])
+}
+
+/// Seals the head of a record whose value of `length` bytes lies in the chunks of `object`.
+pub(crate) fn seal_head(
+    ring: &Ring,
+    place: Place<'_>,
+    nonce: &[u8; NONCE_LEN],
+    object: &ObjectId,
+    length: u64,
+) -> Result<Envelope> {
+    let plaintext: [&[u8]; 3] = [&[IS_HEAD], object, &length.to_be_bytes()];
+    seal_plaintext(ring, ring.write_generation(), place, nonce, &plaintext)
 }
 
 fn seal_plaintext(
@@ -59,17 +91,23 @@ fn seal_plaintext(
     Ok(draft.fill(plaintext, |message| key.seal(nonce, aad.as_slice(), message)))
 }
 
-/// Opens the bytes found at `place`.
+/// Opens the bytes found at `place`, where only a whole value belongs.
+///
+/// # Errors
+/// As [`open_record`]; `Tampered` for a head.
+pub(crate) fn open(ring: &Ring, place: Place<'_>, bytes: &[u8]) -> Result<Opened> {
+    match open_record(ring, place, bytes.to_vec())? {
+        Record::Whole(opened) => Ok(opened),
+        Record::Head(_) => Err(refuse("a head stands where a whole value belongs")),
+    }
+}
+
+/// Opens the bytes found at `place`. They become the record: no copy of a value is made.
 ///
 /// # Errors
 /// `Tampered` unless they are, to the bit, what was sealed for this place under this ring; `KeyDestroyed` if their
 /// generation was retired.
-pub(crate) fn open(ring: &Ring, place: Place<'_>, bytes: &[u8]) -> Result<Opened> {
-    open_in_place(ring, place, bytes.to_vec())
-}
-
-/// [`open`] for an owner of the bytes, which become the record: no copy of a value is made.
-pub(crate) fn open_in_place(ring: &Ring, place: Place<'_>, mut bytes: Vec<u8>) -> Result<Opened> {
+pub(crate) fn open_record(ring: &Ring, place: Place<'_>, mut bytes: Vec<u8>) -> Result<Record> {
     let parts = Parts::parse(&mut bytes).ok_or_else(|| refuse("the envelope is malformed"))?;
     let key = ring.record_key(parts.generation, place.collection, SUITE).map_err(|error| match error.kind() {
         ErrorKind::Tampered => refuse("the generation was never written: the ring may be older than the records"),
@@ -83,7 +121,7 @@ pub(crate) fn open_in_place(ring: &Ring, place: Place<'_>, mut bytes: Vec<u8>) -
         })
     })?;
     let written = Version(*parts.nonce);
-    Opened::parse(bytes, written).ok_or_else(|| refuse("the inner header is malformed"))
+    Record::parse(bytes, written).ok_or_else(|| refuse("the inner header is malformed"))
 }
 
 /// The bytes of an envelope that tell its write from every other, for compare-and-swap in the engine.
@@ -91,14 +129,14 @@ pub(crate) fn peek_head(bytes: &[u8]) -> &[u8] {
     &bytes[..HEAD_LEN.min(bytes.len())]
 }
 
-impl Opened {
+impl Record {
     /// Reads the inner header of an envelope that has been decrypted in place.
     fn parse(bytes: Vec<u8>, written: Version) -> Option<Self> {
         let value = CIPHERTEXT_AT..bytes.len() - TAG_LEN;
         // Owned from here on, so that every way out wipes it.
-        let mut opened = Self { bytes, value, version: written };
+        let mut opened = Opened { bytes, value, version: written };
         let flags = *opened.take(1)?.first()?;
-        if flags & !(HAS_VERSION | HAS_EXPIRY) != 0 {
+        if flags & !(HAS_VERSION | HAS_EXPIRY | IS_HEAD) != 0 {
             return None;
         }
         if flags & HAS_VERSION != 0 {
@@ -107,7 +145,26 @@ impl Opened {
         if flags & HAS_EXPIRY != 0 {
             opened.take(size_of::<u64>())?;
         }
-        Some(opened)
+        if flags & IS_HEAD == 0 {
+            return Some(Self::Whole(opened));
+        }
+        let object = *opened.take(size_of::<ObjectId>())?.first_chunk()?;
+        let length = u64::from_be_bytes(*opened.take(size_of::<u64>())?.first_chunk()?);
+        let head = Head { object, length, version: opened.version };
+        opened.value().is_empty().then_some(Self::Head(head))
+    }
+}
+
+impl Opened {
+    /// A record whose value is still to come, with room for `length` bytes of it: more would move it and leave a copy.
+    pub(crate) fn with_room(version: Version, length: usize) -> Self {
+        Self { bytes: Vec::with_capacity(length), value: 0..0, version }
+    }
+
+    /// Puts the value of another record behind this one's. For what [`with_room`](Self::with_room) made.
+    pub(crate) fn append(&mut self, part: &Self) {
+        self.bytes.extend_from_slice(part.value());
+        self.value.end = self.bytes.len();
     }
 
     /// Takes the next bytes of the plaintext for the inner header; what is left is the value.

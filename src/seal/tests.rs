@@ -33,7 +33,7 @@ fn ring_of(input: &Value) -> Ring {
 
 #[test]
 fn envelopes_are_the_references() {
-    for entry in section("envelopes", 8) {
+    for entry in section("envelopes", 11) {
         let (input, output) = (&entry["in"], &entry["out"]);
         let (ring, engine_key) = (ring_of(input), hex(&input["engine_key"]));
         let place = place(number(&input["collection"]), &engine_key);
@@ -44,10 +44,20 @@ fn envelopes_are_the_references() {
             let value = hex(&input["value"]);
             assert_eq!(seal(&ring, place, &nonce, &value).unwrap().into_bytes(), envelope);
         }
-        let opened = open(&ring, place, &envelope).unwrap();
-        assert_eq!(opened.value(), hex(&input["value"]), "{}", entry["name"]);
-        let version = input["version"].as_str().map_or(nonce, |_| array(&input["version"]));
-        assert_eq!(opened.version(), Version::of_write(&version));
+        let version = Version::of_write(&input["version"].as_str().map_or(nonce, |_| array(&input["version"])));
+        match open_record(&ring, place, envelope.clone()).unwrap() {
+            Record::Whole(opened) => {
+                assert_eq!(opened.value(), hex(&input["value"]), "{}", entry["name"]);
+                assert_eq!((opened.version(), &input["head"]), (version, &Value::Null));
+            }
+            Record::Head(head) => {
+                let (object, length) = (array(&input["head"]["object"]), input["head"]["length"].as_u64().unwrap());
+                assert_eq!((head.object, head.length, head.version), (object, length, version), "{}", entry["name"]);
+                if input["flags"] == 16 {
+                    assert_eq!(seal_head(&ring, place, &nonce, &object, length).unwrap().into_bytes(), envelope);
+                }
+            }
+        }
     }
 }
 
@@ -59,6 +69,14 @@ fn nothing_of_an_opened_record_is_left_where_it_was() {
     let opened = open(&ring, place, &sealed(&ring, place, &[0xA7; 64])).unwrap();
     let value = opened.value().as_ptr();
     assert!(!crate::testing::left_behind(value, 64, || drop(opened)).contains(&0xA7));
+    // One that was put together, as one is that then fails.
+    let part = open(&ring, place, &sealed(&ring, place, &[0xA7; 32])).unwrap();
+    let mut whole = Opened::with_room(part.version(), 64);
+    whole.append(&part);
+    whole.append(&part);
+    let value = whole.value().as_ptr();
+    assert_eq!((whole.value(), whole.version()), (&[0xA7; 64][..], part.version()));
+    assert!(!crate::testing::left_behind(value, 64, || drop(whole)).contains(&0xA7));
 }
 
 #[test]
@@ -172,6 +190,31 @@ fn unknown_inner_flags_are_refused() {
         let envelope = seal_for_tests(&ring, 4, place, &[7; NONCE_LEN], short);
         assert!(open(&ring, place, &envelope).is_err(), "{short:?}");
     }
+}
+
+#[test]
+fn a_head_has_an_object_and_a_length_and_nothing_else() {
+    let (ring, place) = (ring(), place(256, b"key"));
+    let mut heads = 0;
+    for flags in 16..=u8::MAX {
+        for length in 0..=60 {
+            let plaintext = [&[flags][..], &vec![5; length]].concat();
+            let envelope = seal_for_tests(&ring, 4, place, &[7; NONCE_LEN], &plaintext);
+            match (open_record(&ring, place, envelope.clone()), flags, length) {
+                (Ok(Record::Head(head)), 16, 24) | (Ok(Record::Head(head)), 17, 48) => {
+                    assert_eq!((head.object, head.length), ([5; 16], u64::from_be_bytes([5; 8])));
+                    heads += 1;
+                }
+                (Ok(Record::Head(_)), 18, 32) | (Ok(Record::Head(_)), 19, 56) => heads += 1,
+                (outcome, ..) => {
+                    assert_eq!(outcome.err().unwrap().kind(), ErrorKind::Tampered, "flags {flags:08b}, {length}");
+                }
+            }
+            let error = open(&ring, place, &envelope).err().expect("a head is no whole value");
+            assert_eq!(error.kind(), ErrorKind::Tampered);
+        }
+    }
+    assert_eq!(heads, 4);
 }
 
 #[test]

@@ -153,14 +153,15 @@ def make_slot(g):
     return o
 
 # ---- records ----
-def record_plaintext(flags, version, expires, value):       # dictionary (bit 2) and padding (bit 3) are not exercised
-    assert bool(flags & 1) == (version is not None) and bool(flags & 2) == (expires is not None) and flags < 4
-    return u8(flags) + (version or b"") + (u64(expires) if flags & 2 else b"") + value
+def record_plaintext(flags, version, expires, head, value): # dictionary (bit 2) and padding (bit 3) are not exercised
+    assert bool(flags & 1) == (version is not None) and bool(flags & 2) == (expires is not None) and flags & ~19 == 0
+    assert bool(flags & 16) == (head is not None) and not (head and value)
+    return u8(flags) + (version or b"") + (u64(expires) if flags & 2 else b"") + (head["object"] + u64(head["length"]) if head else b"") + value
 def envelope(e):
     header = u8(1) + u8(1) + u32(e["generation"])
     key = data_key("record", e["tenant_key"], e["incarnation"], e["generation"], e["collection"], 1)
     aad = ctx("strongroom/v1/record-aad", header, e["incarnation"], u32(e["collection"]), e["engine_key"])
-    pt = record_plaintext(e["flags"], e["version"], e["expires"], e["value"])
+    pt = record_plaintext(e["flags"], e["version"], e["expires"], e["head"], e["value"])
     return {"record_key": key, "aad": aad, "plaintext": pt, "envelope": header + kc_seal(key, e["nonce"], aad, pt)}
 def hidden(key, coll, components):
     out = u32(coll)
@@ -230,10 +231,11 @@ def vectors():
     policies = [pol([["service"]]), pol([["customer-a"], ["customer-b"]], "recovery", (300, 3600, 86400)), pol([["customer", "service"]])]
     one, two = alternative_digest(0, ["service"]), alternative_digest(0, ["customer", "service"])
     nk = name_key(ns, inc, coll)
-    env = lambda name, value, version=None, expires=None, gen=1, key=None: {"name": name, "in": (e := {
-        "tenant_key": tk, "incarnation": inc, "generation": gen, "collection": coll, "engine_key": key or hidden(nk, coll, [b"inbox/", b"1"]),
-        "nonce": fill("envelope nonce " + name, 24), "flags": (version is not None) + 2 * (expires is not None),
-        "version": version, "expires": expires, "value": value}), "out": envelope(e)}
+    chunk = lambda index: u32(1) + u32(coll) + fill("object", 16) + u32(index)
+    env = lambda name, value, version=None, expires=None, gen=1, key=None, c=coll, head=None: {"name": name, "in": (e := {
+        "tenant_key": tk, "incarnation": inc, "generation": gen, "collection": c, "engine_key": key or hidden(nk, coll, [b"inbox/", b"1"]),
+        "nonce": fill("envelope nonce " + name, 24), "flags": (version is not None) + 2 * (expires is not None) + 16 * (head is not None),
+        "version": version, "expires": expires, "head": head, "value": value}), "out": envelope(e)}
     hid = lambda name, *cs, c=coll: {"name": name, "in": {"name_secret": ns, "incarnation": inc, "collection": c, "components": cs},
         "out": {"name_key": name_key(ns, inc, c), "engine_key": hidden(name_key(ns, inc, c), c, cs)}}
     two_alternatives = lambda: ring("two-alternatives", [["alpha"], ["beta"]], None, (300, 3600, 0), {"alpha": "v1", "beta": "v7"}, 1, 3,
@@ -268,7 +270,9 @@ def vectors():
         "envelopes": [
             env("empty", b""), env("one byte", b"\x2a"), env("100 bytes", fill("value", 100)), env("ordered key, generation 2", b"value", gen=2, key=u32(coll) + b"inbox/1"),
             env("carried version", fill("value", 100), version=fill("carried version", 24)), env("carried version, empty", b"", version=fill("carried version", 24)),
-            env("expires", b"value", expires=1767225600000), env("carried version and expires", b"value", version=fill("carried version", 24), expires=1767225600000)],
+            env("expires", b"value", expires=1767225600000), env("carried version and expires", b"value", version=fill("carried version", 24), expires=1767225600000),
+            env("head", b"", head={"object": fill("object", 16), "length": 2**18 + 5}), env("head, carried version and expires", b"", version=fill("carried version", 24), expires=1767225600000, head={"object": fill("object", 16), "length": 2**24}),
+            env("last chunk of a head", fill("value", 5), c=1, key=chunk(1))],
         "hidden": [
             hid("none"), hid("one", b"inbox/"), hid("two", b"inbox/", b"1"), hid("three", b"inbox/", b"2026/", b"message 17, a longer one"), hid("block", bytes(range(16))),
             hid("empty component", b""), hid("empty in the middle", b"a", b"", b"b"), hid("300 bytes", fill("component", 300), b"x"), hid("another collection", b"inbox/", b"1", c=257)],

@@ -94,6 +94,13 @@ impl OwnedSnapshot {
         Arc::new(Self::new(database.clone(), |database| database.db().snapshot()))
     }
 
+    pub(super) fn get(&self, keyspace: Keyspace, key: &[u8], read: &mut dyn FnMut(&[u8])) -> Result<bool> {
+        self.with_dependent(|database, snapshot| {
+            let value = snapshot.get_pinned_cf(database.family(keyspace)?, key).map_err(foreign)?;
+            Ok(value.map(|value| read(&value)).is_some())
+        })
+    }
+
     pub(super) fn page(&self, keyspace: Keyspace, from: &[u8], to: Option<&[u8]>, limit_bytes: usize) -> Result<Page> {
         if to.is_some_and(|to| to <= from) {
             return Ok(Page::default());

@@ -98,6 +98,10 @@ impl Held {
 }
 
 impl View for RocksView {
+    fn get(&self, keyspace: Keyspace, key: &[u8], read: &mut dyn FnMut(&[u8])) -> Result<bool> {
+        self.0.snapshot()?.get(keyspace, key, read)
+    }
+
     fn page(&self, keyspace: Keyspace, from: &[u8], to: Option<&[u8]>, limit_bytes: usize) -> Result<Page> {
         self.0.snapshot()?.page(keyspace, from, to, limit_bytes)
     }
