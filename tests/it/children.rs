@@ -33,6 +33,7 @@ fn plays_the_role_it_was_started_for() {
     match std::env::var(ROLE).as_deref() {
         Ok("writer") => crate::crash::write_until_killed(),
         Ok("founder") => crate::bulk::found_until_killed(),
+        Ok("writer of long values") => crate::long_values::write_long_values(),
         Ok("acknowledger") => crate::durability::acknowledge_everything(),
         Ok("everywhere") => crate::budgets::write_everywhere(),
         Ok("churn") => crate::budgets::churn(),

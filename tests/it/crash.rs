@@ -64,7 +64,11 @@ fn script(which: u64, writer: usize) -> impl Iterator<Item = Op> {
 
 fn change(chance: &mut Chance) -> Change {
     let (ordered, key) = (chance.happens(50), format!("key {}", chance.below(KEYS)));
-    let length = if chance.happens(2) { 100_000 } else { chance.below(2000) };
+    let length = match chance.below(100) {
+        0 => 600_000,
+        1 | 2 => 100_000,
+        _ => chance.below(2000),
+    };
     let value = (!chance.happens(15)).then(|| chance.number().to_be_bytes().repeat(length / 8));
     Change { ordered, key, value }
 }

@@ -27,6 +27,7 @@ mod isolation;
 mod late_roots;
 mod lifecycle;
 mod limits;
+mod long_values;
 mod matrix;
 mod model;
 mod nonces;

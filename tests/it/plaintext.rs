@@ -78,6 +78,10 @@ fn work(folder: &Path) {
             session.collection(&HIDDEN).unwrap().put(&("marker-hidden-record-key", &key), &value).unwrap();
             let key = format!("{ORDERED_KEY} {key}");
             session.collection(&ORDERED).unwrap().put(&key.as_str(), &b"marker-value-ordered".to_vec()).unwrap();
+            if number == 0 {
+                let long = b"marker-value-hidden and long".repeat(20_000);
+                session.collection(&HIDDEN).unwrap().put(&("marker-hidden-record-key", "long"), &long).unwrap();
+            }
         }
         drop(session.collection(&HIDDEN).unwrap().get(&("marker-hidden-record-key", "of nobody")).unwrap());
         // What fails goes to logs too.
