@@ -64,7 +64,7 @@ impl Cells {
         let open = |(name, path): (&RegionName, &PathBuf)| {
             let tenants = lived_in.get(name).copied().unwrap_or_default();
             let region = self.open_region(name, path, store, tenants > 0).unwrap_or_else(|error| {
-                tracing::error!(region = %name, tenants, %error, "a region is shut");
+                tracing::error!(region = %name, tenants, ?error, "a region is shut");
                 metrics::counter!("strongroom_region_failures_total").increment(1);
                 // What the caller did wrong is an operator's affair; to a tenant its region is not there.
                 Region::Shut(ErrorKind::Unavailable, error.context().to_owned())

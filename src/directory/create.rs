@@ -78,11 +78,11 @@ impl Directory {
         let _changes = self.begin_change();
         let first = newcomers.first().ok_or_else(|| Error::internal("no tenant is to be made"))?;
         let neighbours = newcomers.iter().take_while(|newcomer| newcomer.home() == first.home()).count();
-        let (cell, boxes) = self.free_boxes(first, neighbours)?;
-        let newcomers = &newcomers[..boxes.len()];
-        if newcomers.iter().any(|newcomer| self.known().get(newcomer.name.as_str()).is_some()) {
+        if newcomers[..neighbours].iter().any(|newcomer| self.known().get(newcomer.name.as_str()).is_some()) {
             return Err(is_taken());
         }
+        let (cell, boxes) = self.free_boxes(first, neighbours)?;
+        let newcomers = &newcomers[..boxes.len()];
         let created_secs = self.clock.wall_ms() / 1000;
         let made = self.make_rings(cell, &boxes, created_secs)?;
         let (mut batch, store) = (Batch::new(Durability::Synced), self.ring()?);

@@ -281,7 +281,7 @@ pub fn churn() {
                     let notes = room.session(&user(&name), &name).unwrap().collection(&QUICK).unwrap();
                     if chance.happens(20) {
                         for key in ["0", "1", "2", "3"] {
-                            notes.put(&key, &vec![7; 50_000]).unwrap();
+                            notes.put(&key, &vec![7; 200_000]).unwrap();
                         }
                     }
                     assert_eq!(notes.get(&"k").unwrap().unwrap(), name.as_bytes());

@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::Duration;
 
-use strongroom::{CollectionDef, Custody, ErrorKind, Result, Strongroom, TenantSpec, TenantSummary};
+use strongroom::{CollectionDef, ErrorKind, Result, Strongroom, TenantSpec, TenantSummary};
 
 use crate::chance::Chance;
 use crate::children::{self, Playing};
@@ -174,28 +174,38 @@ fn two_who_make_the_same_list_make_each_tenant_once() {
 /// How many tenants a child is to make.
 const FOUNDED: usize = 30;
 
-fn found(custody: &Custody) -> Result<Vec<TenantSummary>> {
-    let list = numbered(FOUNDED).iter().map(|name| spec(name)).collect();
-    custody.create_tenants_with(list, |done, _| children::say(&done.to_string()))
+/// The region that the children's tenants live in, in every second test.
+const REGIONS: [Option<&str>; 2] = [None, Some("eu")];
+
+fn open_with_region(folder: &Path) -> Strongroom {
+    let builder = support::on_disk(folder).region("eu", folder.join("eu"));
+    builder.open().expect("the store opens without help")
+}
+
+/// What a child is to make.
+fn founded(region: Option<&str>) -> Vec<TenantSpec> {
+    numbered(FOUNDED).iter().map(|name| region.into_iter().fold(spec(name), TenantSpec::region)).collect()
 }
 
 /// The child: makes tenants, and says how many are there.
 pub fn found_until_killed() {
-    let room = support::on_disk(&children::folder()).open().expect("a store that opens without help");
-    found(&room.custody(CUSTODIAN).expect("a custodian")).expect("tenants");
+    let room = open_with_region(&children::folder());
+    let custody = room.custody(CUSTODIAN).expect("a custodian");
+    let list = founded(REGIONS[children::which() as usize]);
+    custody.create_tenants_with(list, |done, _| children::say(&done.to_string())).expect("tenants");
 }
 
 /// Opens what a kill left: as many of the first tenants as were acknowledged, or those of one cell more, each whole;
 /// then makes the rest. Returns how many there were.
-fn check(folder: &Path, acknowledged: usize) -> usize {
-    let room = support::on_disk(folder).open().expect("the store opens without help");
+fn check(folder: &Path, region: Option<&str>, acknowledged: usize) -> usize {
+    let room = open_with_region(folder);
     let custody = room.custody(CUSTODIAN).unwrap();
     let there = custody.tenants().unwrap();
     let expected = numbered(FOUNDED);
     assert!(names(&there).into_iter().eq(&expected[..there.len()]), "the first ones, and no others");
     assert!((acknowledged..=acknowledged + BOXES).contains(&there.len()), "{} of {acknowledged}", there.len());
     assert_each_is_whole(&room, &expected[..there.len()]);
-    custody.create_tenants(expected.iter().map(|name| spec(name)).collect()).unwrap();
+    custody.create_tenants(founded(region)).unwrap();
     assert_each_is_whole(&room, &expected);
     there.len()
 }
@@ -209,14 +219,14 @@ fn a_kill_in_the_middle_leaves_each_tenant_whole_or_absent() {
     const ROUNDS: usize = 30;
     let mut chance = Chance::of_this_run("founders");
     let (mut kills, mut partly) = (0, 0);
-    for _ in 0..ROUNDS {
-        let folder = tempfile::tempdir().unwrap();
-        let child = Playing::begin(children::command("founder", folder.path(), 0));
+    for round in 0..ROUNDS {
+        let (folder, which) = (tempfile::tempdir().unwrap(), round % 2);
+        let child = Playing::begin(children::command("founder", folder.path(), which as u64));
         let heard = child.hear();
         std::thread::sleep(Duration::from_micros(chance.below(120_000) as u64));
         let (died, rest) = child.kill_or_wait();
         let said: Vec<String> = heard.into_iter().chain(rest).collect();
-        let there = check(folder.path(), last_said(&said));
+        let there = check(folder.path(), REGIONS[which], last_said(&said));
         kills += usize::from(died);
         partly += usize::from((1..FOUNDED).contains(&there));
     }
@@ -229,7 +239,7 @@ fn control_a_missing_tenant_is_noticed() {
     let folder = tempfile::tempdir().unwrap();
     let room = support::on_disk(folder.path()).open().unwrap();
     support::make_tenants(&room, &["t000", "t001", "t002"]);
-    let is_noticed = |acknowledged| std::panic::catch_unwind(|| check(folder.path(), acknowledged)).is_err();
+    let is_noticed = |acknowledged| std::panic::catch_unwind(|| check(folder.path(), None, acknowledged)).is_err();
     drop(room);
     assert!(is_noticed(4), "fewer than were acknowledged");
     let room = support::on_disk(folder.path()).open().unwrap();
@@ -241,26 +251,26 @@ fn control_a_missing_tenant_is_noticed() {
 #[test]
 fn a_kill_before_or_within_any_call_to_the_file_system_halves_no_tenant() {
     let (mut calls, mut kills) = (0, 0);
-    let mut call = 1;
-    for tear in [false, true] {
-        loop {
-            let folder = crate::folders::in_memory();
-            let mut command = children::command("founder", folder.path(), 0);
-            command.env("LD_PRELOAD", children::syncwatch()).env("SYNCWATCH_FOLDER", folder.path());
-            command.env("SYNCWATCH_KILL_AT", call.to_string());
-            if tear {
-                command.env("SYNCWATCH_TEAR", "1");
+    for (which, region) in REGIONS.into_iter().enumerate() {
+        // Every call would take minutes; torn ones are others than those that never came to be.
+        for (tear, first) in [(false, 1), (true, 9)] {
+            for call in (first..).step_by(17) {
+                let folder = crate::folders::in_memory();
+                let mut command = children::command("founder", folder.path(), which as u64);
+                command.env("LD_PRELOAD", children::syncwatch()).env("SYNCWATCH_FOLDER", folder.path());
+                command.env("SYNCWATCH_KILL_AT", call.to_string());
+                if tear {
+                    command.env("SYNCWATCH_TEAR", "1");
+                }
+                let (status, said) = Playing::begin(command).wait();
+                if status.success() {
+                    calls = call.max(calls);
+                    break;
+                }
+                kills += 1;
+                check(folder.path(), region, last_said(&said));
             }
-            let (status, said) = Playing::begin(command).wait();
-            if status.success() {
-                calls = call.max(calls);
-                break;
-            }
-            kills += 1;
-            check(folder.path(), last_said(&said));
-            call += 17;
         }
-        call = 9;
     }
     assert!(calls > 300 && kills > 30, "the calls of the child are not seen: {calls}, {kills} kills");
     println!("calls: about {calls}; kills: {kills}");

@@ -71,7 +71,7 @@ fn no_two_writes_of_a_store_share_a_nonce_or_half_of_one() {
         drop((custody, room));
         let copy = folders::in_memory();
         folders::copy(&folder.path().join("store"), copy.path());
-        assert_eq!(seen.read(&copy.path().join("zero/db"), 1), 3, "the store's row and two of tenants");
+        assert_eq!(seen.read(&copy.path().join("zero/db"), 1), 4, "two rows of the store and two of tenants");
         // 20 notes, 10 traces, two collections of the catalog and its counter, twice.
         assert_eq!(seen.read(&copy.path().join("cells/0000/db"), 2), 66);
     }

@@ -238,7 +238,7 @@ fn rows_of_the_directory_that_were_exchanged_are_refused() {
     let sample = sample();
     let database = RawDatabase::open(&sample.store().join("zero/db"));
     let rows = database.rows(0);
-    assert_eq!(rows.len(), 1 + TENANTS.len(), "the store's record and a row for each tenant");
+    assert_eq!(rows.len(), 2 + TENANTS.len(), "the store's record, the next cell's number and a row for each tenant");
     drop(database);
     let keys: Vec<&Vec<u8>> = rows.keys().collect();
     let mut exchanges = 0;
