@@ -32,6 +32,8 @@ mod ring_file;
 mod stats;
 #[cfg(feature = "rocksdb")]
 mod store_folder;
+#[cfg(feature = "rocksdb")]
+mod template;
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};

@@ -11,16 +11,16 @@ use super::place::{DATABASE, Place, RINGS};
 use super::pool::Pool;
 use super::ring_file::RingFile;
 use super::store_folder::StoreFolder;
-use crate::engine::Engine;
-use crate::engine::rocks::{RocksEngine, Shared};
+use super::template::Templates;
+use crate::engine::rocks::RocksEngine;
 use crate::error::{Error, Result};
-use crate::folder;
 use crate::name::RegionName;
 
 pub(super) struct CellsOnDisk {
     /// First: its thread ends before the databases close.
     keeper: OnceLock<Keeper>,
     pool: Arc<Pool>,
+    templates: Templates,
     /// Last, here and wherever cells are held beside `Cells`: the store is released when its databases are closed.
     folder: StoreFolder,
 }
@@ -32,7 +32,7 @@ impl CellsOnDisk {
         for number in folder.cells().numbers()? {
             pool.add(Place::new(number, folder.cells().cell(number), None));
         }
-        Ok(Self { keeper: OnceLock::new(), pool, folder })
+        Ok(Self { keeper: OnceLock::new(), pool, templates: Templates::default(), folder })
     }
 
     pub(super) fn pool(&self) -> &Pool {
@@ -47,7 +47,7 @@ impl CellsOnDisk {
     pub(super) fn zero(&self) -> Result<Cell> {
         let path = self.folder.zero();
         if !path.exists() {
-            self.folder.cells().make_cell(&path, |path| make(path, 1, None, self.pool.shared()))?;
+            self.folder.cells().make_cell(&path, |path| self.make(path, 1, None))?;
         }
         let rings = RingFile::open(&path.join(RINGS))?;
         let engine = RocksEngine::open(&path.join(DATABASE), rings.boxes(), self.pool.shared())?;
@@ -64,16 +64,14 @@ impl CellsOnDisk {
     ) -> Result<()> {
         let folders = folders.unwrap_or_else(|| self.folder.cells());
         let path = folders.cell(number);
-        folders.make_cell(&path, |path| make(path, boxes, region, self.pool.shared()))?;
+        folders.make_cell(&path, |path| self.make(path, boxes, region))?;
         self.pool.add(Place::new(number, path, region.cloned()));
         Ok(())
     }
-}
 
-/// Makes the files of a cell in an empty folder, with every box, and closes them again.
-fn make(path: &Path, boxes: u32, region: Option<&RegionName>, shared: &Shared) -> Result<()> {
-    RingFile::create(&path.join(RINGS), boxes, region)?;
-    // Made here, because RocksDB would let everybody read it.
-    folder::make(&path.join(DATABASE)).map_err(|error| Error::io("a cell cannot be made", error))?;
-    RocksEngine::make(&path.join(DATABASE), boxes, shared)?.sync()
+    /// Makes the files of a cell in an empty folder, with every box, and closes them again.
+    fn make(&self, path: &Path, boxes: u32, region: Option<&RegionName>) -> Result<()> {
+        RingFile::create(&path.join(RINGS), boxes, region)?;
+        self.templates.make(&path.join(DATABASE), boxes, self.pool.shared())
+    }
 }
