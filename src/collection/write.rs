@@ -1,7 +1,7 @@
 //! Writing: changes gathered, sealed under fresh nonces from one call to the operating system, applied at once; the
 //! chunks of long values before them.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use super::authority::Authority;
@@ -34,7 +34,7 @@ pub(super) struct Change {
 }
 
 /// The chunks of long values, by the number of their change.
-type Objects = HashMap<usize, Object>;
+type Objects = BTreeMap<usize, Object>;
 
 /// How often a write that compares tries again. Each time, somebody else's write of the same record has happened.
 const ATTEMPTS: u32 = 1024;

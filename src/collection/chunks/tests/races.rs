@@ -3,6 +3,7 @@
 use std::sync::Barrier;
 
 use super::*;
+use crate::engine::Reader;
 
 const ROUNDS: u8 = 25;
 
@@ -125,6 +126,57 @@ fn the_first_long_value_meets_writers_who_do_not_look() {
         world.check_chunks("after both");
         world.session("contoso").drop_collection("files").unwrap();
     }
+}
+
+/// Replaces the record in the moment after a snapshot was taken.
+struct Overwritten {
+    reader: Arc<dyn Reader>,
+    files: Collection<&'static str, Vec<u8>>,
+}
+
+impl Reader for Overwritten {
+    fn get(&self, keyspace: Keyspace, key: &[u8], read: &mut dyn FnMut(&[u8])) -> Result<bool> {
+        self.reader.get(keyspace, key, read)
+    }
+
+    fn multi_get(&self, keyspace: Keyspace, keys: &[Vec<u8>], read: &mut dyn FnMut(usize, &[u8])) -> Result<()> {
+        self.reader.multi_get(keyspace, keys, read)
+    }
+
+    fn view(&self) -> Result<Box<dyn View>> {
+        let view = self.reader.view();
+        self.files.put(&"k", &numbered(2))?;
+        view
+    }
+}
+
+#[test]
+fn head_and_chunks_are_read_from_one_snapshot() {
+    let world = World::in_memory();
+    let (files, tenant) = (world.files(), world.tenant("contoso"));
+    files.put(&"k", &numbered(0)).unwrap();
+    let key = world.rows("contoso").remove(&FIRST_ID).unwrap().remove(0).0;
+    let reader = Overwritten { reader: tenant.reader().unwrap(), files: files.clone() };
+    let opened = files.read_chunked(&tenant.ring().unwrap(), &reader, &key).unwrap().unwrap();
+    assert!(*opened.value() == numbered(0), "what was there when the snapshot was taken");
+    assert!(files.get(&"k").unwrap() == Some(numbered(2)), "the control: it was replaced meanwhile");
+}
+
+#[test]
+fn a_collection_is_marked_while_nobody_writes_to_it() {
+    let world = World::in_memory();
+    let (authority, files) = (world.of_another_process("contoso"), world.files());
+    let mark = || authority.catalog().mark_chunked(&files.info, authority.entropy());
+    std::thread::scope(|scope| {
+        // A write under way, which does not look at the record that it replaces.
+        let writing = files.info.begin_write().unwrap();
+        let marking = scope.spawn(mark);
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        let waited = !marking.is_finished() && !files.info.is_chunked();
+        drop(writing);
+        marking.join().unwrap().unwrap();
+        assert!(waited && files.info.is_chunked());
+    });
 }
 
 /// Non-interference: whatever a tenant does with long values, its neighbour's box is to the byte what it was.
