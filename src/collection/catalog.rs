@@ -188,8 +188,7 @@ impl Catalog {
         if *dropped {
             return Err(no_such_collection());
         }
-        // The log keeps the order: no chunk is there after a crash without this row.
-        let mut batch = Batch::new(Durability::Buffered);
+        let mut batch = Batch::new(Durability::Synced);
         self.table().put(&mut batch, &ring, entropy, &[CHUNKED, &info.id.to_be_bytes()], &info.id)?;
         self.tenant.writer()?.apply(batch)?;
         info.is_chunked.store(true, Ordering::SeqCst);

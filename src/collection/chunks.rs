@@ -23,7 +23,7 @@ pub(super) const CHUNK_LEN: usize = 256 << 10;
 const CHUNKS: u32 = 1;
 const PENDING: u32 = 2;
 
-/// Chunks written between two syncs: a neighbour's sync waits for what all have written since the last one.
+/// Buffered chunks written between two syncs: a neighbour's sync waits for what all have written since the last one.
 const CHUNKS_PER_SYNC: u32 = 4;
 
 /// The chunks of one value, as one write wrote them.
@@ -104,16 +104,20 @@ pub(super) fn read(
 pub(super) struct Headless<'a> {
     authority: &'a Authority,
     ring: &'a Ring,
+    durability: Durability,
     objects: Vec<Object>,
 }
 
 impl<'a> Headless<'a> {
-    pub(super) fn new(authority: &'a Authority, ring: &'a Ring) -> Self {
-        Self { authority, ring, objects: Vec::new() }
+    pub(super) fn new(authority: &'a Authority, ring: &'a Ring, durability: Durability) -> Self {
+        Self { authority, ring, durability, objects: Vec::new() }
     }
 
     /// Writes the chunks of a value, each by itself. What is left if this process ends before the head is there is
     /// named by a row that goes with the first chunk.
+    ///
+    /// Chunks are as durable as their head will be. Synced ones are synced each by itself, so that a log of synced
+    /// writes never has more than one record that a power cut could tear, and no hole.
     pub(super) fn write(&mut self, collection: u32, value: &[u8]) -> Result<Object> {
         let (tenant, entropy) = (self.authority.tenant(), self.authority.entropy());
         let object = Object { collection, id: entropy.bytes()?, length: value.len() as u64 }.checked()?;
@@ -123,14 +127,14 @@ impl<'a> Headless<'a> {
         self.objects.push(object);
         for (index, ((part, key), nonce)) in (1..).zip(value.chunks(CHUNK_LEN).zip(object.keys()).zip(&nonces)) {
             self.authority.check(Right::Write)?;
-            let mut batch = Batch::new(Durability::Buffered);
+            let mut batch = Batch::new(self.durability);
             if index == 1 {
                 pending(tenant).put(&mut batch, self.ring, entropy, &[&object.id], &object)?;
             }
             let envelope = seal::seal(self.ring, place(&key), nonce, part)?;
             batch.put(tenant.keyspace(), key, envelope);
             engine.apply(batch)?;
-            if index % CHUNKS_PER_SYNC == 0 {
+            if self.durability == Durability::Buffered && index % CHUNKS_PER_SYNC == 0 {
                 engine.sync()?;
             }
         }
@@ -151,7 +155,7 @@ impl<'a> Headless<'a> {
     fn discard(&self) -> Result<()> {
         let (engine, keyspace) = (self.authority.tenant().writer()?, self.authority.tenant().keyspace());
         self.objects.iter().try_for_each(|&object| {
-            let mut batch = Batch::new(Durability::Buffered);
+            let mut batch = Batch::new(self.durability);
             object.delete(&mut batch, keyspace);
             pending(self.authority.tenant()).delete(&mut batch, self.ring, &[&object.id])?;
             engine.apply(batch)
@@ -175,7 +179,7 @@ pub(super) fn sweep(tenant: &Tenant, ring: &Ring) -> Result<()> {
     let engine = tenant.writer()?;
     let left: Vec<Object> = pending(tenant).list(&*engine.view()?, ring, &[])?;
     for object in left {
-        let mut batch = Batch::new(Durability::Buffered);
+        let mut batch = Batch::new(Durability::Synced);
         object.checked()?.delete(&mut batch, tenant.keyspace());
         pending(tenant).delete(&mut batch, ring, &[&object.id])?;
         engine.apply(batch)?;

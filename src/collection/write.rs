@@ -57,12 +57,8 @@ pub(super) fn commit(authority: &Authority, changes: &[Change], durability: Dura
     infos.sort_by_key(|info| info.id);
     infos.dedup_by_key(|info| info.id);
     let _collections_stay = infos.into_iter().map(|info| info.begin_write()).collect::<Result<Vec<_>>>()?;
-    let mut headless = Headless::new(authority, &ring);
+    let mut headless = Headless::new(authority, &ring, durability);
     let objects = write_chunks(&mut headless, changes)?;
-    if durability == Durability::Synced && !objects.is_empty() {
-        // Here and not with the heads: nobody's write waits for a sync that is not its own.
-        tenant.writer()?.sync()?;
-    }
     let mut nonces = vec![[0; NONCE_LEN]; changes.iter().filter(|change| change.value.is_some()).count()];
     authority.entropy().fill(nonces.as_flattened_mut())?;
     for _ in 0..ATTEMPTS {

@@ -9,7 +9,7 @@ fn crash_before_the_head(authority: &Authority, long: &[u8]) {
     let files = Collection::open(authority, &FILES).unwrap();
     authority.catalog().mark_chunked(&files.info, authority.entropy()).unwrap();
     let ring = authority.tenant().ring().unwrap();
-    let mut headless = Headless::new(authority, &ring);
+    let mut headless = Headless::new(authority, &ring, Durability::Buffered);
     headless.write(files.info.id, long).unwrap();
     std::mem::forget(headless);
 }
