@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::life::{What, folder, task};
 use super::{Outcome, measure_apart};
 
-const BOXES: [u32; 5] = [1, 8, 32, 64, 256];
+const BOXES: [u32; 6] = [1, 8, 16, 32, 64, 256];
 const TENANTS: usize = 4096;
 const ACTIVE: usize = 128;
 

@@ -9,7 +9,7 @@
 //! |---|---|
 //! | `LIMIT` | the largest number of tenants; 100,000 unless said otherwise |
 //! | `OUT` | where the table and the plots go; a folder of the manual unless said otherwise |
-//! | `BOXES=0` | leaves out the comparison of boxes per cell |
+//! | `ONLY` | `scales` or `boxes`: leaves out the other half |
 //!
 //! Every figure is measured in a process of its own, so that no memory of an earlier one counts.
 
@@ -50,8 +50,9 @@ fn run() -> Outcome {
     let default_out = concat!(env!("CARGO_MANIFEST_DIR"), "/src/manual/growth");
     let out = std::env::var_os("OUT").map_or_else(|| default_out.into(), PathBuf::from);
     std::fs::create_dir_all(&out)?;
-    let scales = scale::measure(limit)?;
-    let boxes = if std::env::var("BOXES").as_deref() == Ok("0") { Vec::new() } else { boxes::measure(limit)? };
+    let only = std::env::var("ONLY").unwrap_or_default();
+    let boxes = if only == "scales" { Vec::new() } else { boxes::measure(limit)? };
+    let scales = if only == "boxes" { Vec::new() } else { scale::measure(limit)? };
     report::write(&out, &scales, &boxes)?;
     plot::draw(&out, &scales, &boxes)?;
     eprintln!("{}", std::fs::read_to_string(out.join("figures.md"))?);

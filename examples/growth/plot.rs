@@ -19,7 +19,28 @@ pub fn draw(out: &Path, scales: &[Value], boxes: &[Value]) -> Outcome {
         let points = figures.iter().map(|row| (number(row, x), number(row, y) / unit));
         points.filter(|(x, y)| x.is_finite() && y.is_finite() && *y > 0.0).collect()
     };
-    let scale = |y: &str, unit: f64| along(scales, "/tenants", y, unit);
+    if !scales.is_empty() {
+        draw_scales(out, |y, unit| along(scales, "/tenants", y, unit))?;
+    }
+    if boxes.is_empty() {
+        return Ok(());
+    }
+    let by_boxes = |y: &str, unit: f64| along(boxes, "/boxes", y, unit);
+    chart(
+        &out.join("boxes.svg"),
+        "128 of 4,096 tenants write",
+        "boxes per cell",
+        "",
+        &[
+            ("MB, drawn evenly", by_boxes("/evenly/held", 1e6)),
+            ("MB, from few cells", by_boxes("/few_cells/held", 1e6)),
+            ("ms, median first write, evenly", by_boxes("/evenly/write_ms/0", 1.0)),
+            ("ms to make a tenant, x 100", by_boxes("/together/secs", 4.096 / 100.0)),
+        ],
+    )
+}
+
+fn draw_scales(out: &Path, scale: impl Fn(&str, f64) -> Vec<(f64, f64)>) -> Outcome {
     chart(
         &out.join("making.svg"),
         "Making tenants, durably",
@@ -47,22 +68,6 @@ pub fn draw(out: &Path, scales: &[Value], boxes: &[Value]) -> Outcome {
             ("MB, from few cells", scale("/few_cells/peak", 1e6)),
             ("ms, p99 of a first read, evenly", scale("/evenly/read_ms/1", 1.0)),
             ("ms, p99 of a first session, evenly", scale("/evenly/session_ms/1", 1.0)),
-        ],
-    )?;
-    if boxes.is_empty() {
-        return Ok(());
-    }
-    let by_boxes = |y: &str, unit: f64| along(boxes, "/boxes", y, unit);
-    chart(
-        &out.join("boxes.svg"),
-        "128 of 4,096 tenants write",
-        "boxes per cell",
-        "",
-        &[
-            ("MB, drawn evenly", by_boxes("/evenly/held", 1e6)),
-            ("MB, from few cells", by_boxes("/few_cells/held", 1e6)),
-            ("ms, median first write, evenly", by_boxes("/evenly/write_ms/0", 1.0)),
-            ("ms to make a tenant, x 100", by_boxes("/together/secs", 4.096 / 100.0)),
         ],
     )
 }

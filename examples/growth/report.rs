@@ -10,7 +10,9 @@ use super::life::MEMORY;
 
 pub fn write(out: &Path, scales: &[Value], boxes: &[Value]) -> Outcome {
     let mut text = String::new();
-    scale_tables(&mut text, scales)?;
+    if !scales.is_empty() {
+        scale_tables(&mut text, scales)?;
+    }
     if !boxes.is_empty() {
         boxes_table(&mut text, boxes)?;
     }

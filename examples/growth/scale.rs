@@ -6,7 +6,7 @@ use super::life::{What, folder, task};
 use super::{Outcome, measure_apart};
 
 /// The default of `Builder::boxes_per_cell`.
-pub const BOXES: u32 = 64;
+pub const BOXES: u32 = 16;
 
 /// Beyond so many tenants nobody makes them one by one.
 const ALONE_MAX: usize = 10_000;
