@@ -11,6 +11,8 @@
     expect(dead_code, unused_variables, clippy::unnecessary_wraps, reason = "half of it is about the disk")
 )]
 
+#[cfg(feature = "backup")]
+mod checkpoint;
 mod ring_file;
 #[cfg(feature = "rocksdb")]
 mod store_folder;
@@ -19,6 +21,8 @@ use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+#[cfg(feature = "backup")]
+pub(crate) use checkpoint::{Scratch, lay_out, open_copy};
 pub(crate) use ring_file::{BOXES_MAX, RingFile, SLOT_LEN, Side};
 #[cfg(feature = "rocksdb")]
 use store_folder::StoreFolder;

@@ -47,7 +47,14 @@ impl StoreFolder {
             store.make(&format).map_err(failed)?;
         }
         store.quarantine_strangers().map_err(failed)?;
+        #[cfg(feature = "backup")]
+        super::checkpoint::sweep(&store.root).map_err(failed)?;
         Ok(store)
+    }
+
+    #[cfg(feature = "backup")]
+    pub(super) fn root(&self) -> &Path {
+        &self.root
     }
 
     pub(super) fn zero(&self) -> PathBuf {
@@ -119,7 +126,7 @@ impl StoreFolder {
         Ok(())
     }
 
-    fn quarantine(&self, stranger: &Path) -> std::io::Result<()> {
+    pub(super) fn quarantine(&self, stranger: &Path) -> std::io::Result<()> {
         let quarantine = self.root.join("quarantine");
         folder::make(&quarantine)?;
         let place = (0..u32::MAX).map(|number| quarantine.join(format!("{number:04}"))).find(|place| !place.exists());

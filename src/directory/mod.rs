@@ -2,7 +2,10 @@
 
 mod placement;
 mod row;
+#[cfg(feature = "backup")]
+mod safekeeping;
 mod tenant;
+mod tombstone;
 #[cfg(test)]
 mod tests;
 
@@ -13,7 +16,10 @@ use std::time::Duration;
 use placement::Placement;
 pub use row::Speaker;
 pub(crate) use row::{Row, Status, check_speakers};
+#[cfg(feature = "backup")]
+pub(crate) use safekeeping::Refill;
 pub(crate) use tenant::Tenant;
+use tombstone::entomb;
 
 use crate::cells::{self, Cell, Cells};
 use crate::clock::{Clock, Deadline};
@@ -310,6 +316,7 @@ impl Directory {
         let is_clean = self.cells.get(place.0)?.engine.wipe(place.1)?;
         let (mut batch, ring) = (Batch::new(Durability::Synced), self.ring()?);
         TENANTS.delete(&mut batch, &ring, &[tenant.name().as_str().as_bytes()])?;
+        entomb(&mut batch, &ring, &*self.entropy, tenant.incarnation(), self.clock.wall_ms() / 1000)?;
         if !is_clean {
             let [cell, number] = dirty_key(place);
             DIRTY.put(&mut batch, &ring, &*self.entropy, &[&cell, &number], &place)?;

@@ -109,6 +109,11 @@ pub(crate) trait Engine: Reader {
     /// Writes to disk what only the operating system holds (buffered writes), durably.
     #[cfg_attr(not(feature = "rocksdb"), expect(dead_code, reason = "memory is as durable as it gets"))]
     fn sync(&self) -> Result<()>;
+
+    /// Makes a copy of the whole store as it is now in `to`, a folder that is not there yet, on the same file system:
+    /// files that no longer change are linked, not copied.
+    #[cfg(feature = "backup")]
+    fn checkpoint(&self, to: &std::path::Path) -> Result<()>;
 }
 
 /// A snapshot. No engine iterator outlives a call, so that a scan is `Send + 'static`.

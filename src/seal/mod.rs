@@ -18,6 +18,8 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "backup")]
+pub(crate) use envelope::Envelope;
 pub(crate) use names::HiddenNames;
 pub use record::Version;
 pub(crate) use record::{Opened, Place, open, open_in_place, peek_head, seal};

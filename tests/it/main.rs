@@ -9,6 +9,7 @@
     reason = "numbers, names and shapes of tests are known and small"
 )]
 
+mod backup;
 mod chance;
 mod child;
 mod children;
@@ -16,6 +17,7 @@ mod collections;
 mod crash;
 mod dated;
 mod deadlines;
+mod drill;
 mod durability;
 mod engines;
 mod folders;

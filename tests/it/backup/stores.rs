@@ -1,0 +1,142 @@
+//! Stores, backed up while they work and restored whole.
+
+use strongroom::ErrorKind;
+use strongroom::backup::BackupPlan;
+
+use crate::drill::{Drill, everything, fill};
+use crate::support::{self, CUSTODIAN};
+
+#[test]
+fn a_store_comes_back_from_its_backup_record_by_record() {
+    let folder = tempfile::tempdir().unwrap();
+    let drill = Drill::new(folder.path());
+    let room = drill.open();
+    // Two cells, one tenant without records, one that is suspended.
+    support::make_tenants(&room, &["a", "b", "c", "d", "e"]);
+    ["a", "b", "e"].iter().for_each(|name| fill(&room, name, 0, 50));
+    room.custody(CUSTODIAN).unwrap().suspend_tenant("c").unwrap();
+    let report = drill.backup(&room);
+    assert_eq!((report.number, report.uncovered), (1, 0));
+    assert!(report.missing_cells.is_empty() && report.files > 5, "{report:?}");
+}
+
+#[test]
+fn each_backup_brings_back_its_own_moment() {
+    let folder = tempfile::tempdir().unwrap();
+    let drill = Drill::new(folder.path());
+    let room = drill.open();
+    support::make_tenants(&room, &["a", "b"]);
+    let mut moments = Vec::new();
+    for round in 0..4 {
+        fill(&room, if round % 2 == 0 { "a" } else { "b" }, round, 40);
+        drill.backup(&room);
+        moments.push(everything(&room));
+    }
+    drop(room);
+    for (place, moment) in moments.iter().enumerate() {
+        drill.hold(place as u64 + 1, moment);
+    }
+}
+
+#[test]
+fn an_unchanged_store_is_not_copied_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let drill = Drill::new(folder.path());
+    let room = drill.open();
+    support::make_tenants(&room, &["a", "b"]);
+    ["a", "b"].iter().for_each(|name| fill(&room, name, 0, 2000));
+    drill.export(&room);
+    // Nothing is scanned in between: when its last snapshot goes, RocksDB may write a young table once more.
+    let backup = || room.custody(CUSTODIAN).unwrap().backup(BackupPlan::store(drill.backups())).unwrap();
+    let (first, second) = (backup(), backup());
+    assert!(first.bytes_copied > 2_000_000, "{first:?}");
+    assert!(second.bytes_copied < 200_000, "{second:?}");
+    // The control: what is new is copied.
+    fill(&room, "a", 1, 2000);
+    let third = backup();
+    assert!((1_000_000..first.bytes_copied).contains(&third.bytes_copied), "{third:?}");
+    println!("copied: {} bytes, then {}, then {}", first.bytes_copied, second.bytes_copied, third.bytes_copied);
+    drill.hold(third.number, &everything(&room));
+}
+
+#[test]
+fn without_an_escrow_of_all_rings_there_is_no_backup() {
+    let folder = tempfile::tempdir().unwrap();
+    let drill = Drill::new(folder.path());
+    let room = drill.open();
+    let custody = room.custody(CUSTODIAN).unwrap();
+    let plan = || BackupPlan::store(drill.backups());
+    support::make_tenants(&room, &["a"]);
+    assert_eq!(custody.backup(plan()).unwrap_err().kind(), ErrorKind::Invalid, "none was ever made");
+    drill.export(&room);
+    custody.backup(plan()).unwrap();
+    support::make_tenants(&room, &["b"]);
+    assert_eq!(custody.backup(plan()).unwrap_err().kind(), ErrorKind::Invalid, "it lacks a tenant");
+    assert_eq!(custody.backup(plan().escrow_never()).unwrap().uncovered, 1);
+    custody.delete_tenant("a").unwrap();
+    support::make_tenants(&room, &["a"]);
+    assert_eq!(custody.backup(plan()).unwrap_err().kind(), ErrorKind::Invalid, "the name is the same, the ring not");
+    drill.backup(&room);
+}
+
+#[test]
+fn progress_is_told_file_by_file_and_ends_at_the_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let drill = Drill::new(folder.path());
+    let room = drill.open();
+    support::make_tenants(&room, &["a"]);
+    fill(&room, "a", 0, 10);
+    drill.export(&room);
+    let mut told = Vec::new();
+    let plan = BackupPlan::store(drill.backups()).on_progress(|progress| told.push(*progress));
+    let report = room.custody(CUSTODIAN).unwrap().backup(plan).unwrap();
+    assert!(told.is_sorted_by_key(|progress| (progress.files, progress.bytes)));
+    let last = told.last().unwrap();
+    assert_eq!((last.files, last.bytes, last.bytes_copied), (report.files, report.bytes, report.bytes_copied));
+    assert_eq!((last.files, last.bytes), (last.files_total, last.bytes_total));
+    drill.hold(report.number, &everything(&room));
+}
+
+#[test]
+fn writers_tenants_and_backups_at_once_give_backups_that_are_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let drill = Drill::new(folder.path());
+    let room = drill.open();
+    support::make_tenants(&room, &["a", "b"]);
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let is_running = || !stop.load(std::sync::atomic::Ordering::SeqCst);
+    let numbers: Vec<u64> = std::thread::scope(|scope| {
+        // Each round is one batch: it is in a backup wholly or not at all.
+        scope.spawn(|| (0..).take_while(|_| is_running()).for_each(|round| fill(&room, "a", round, 1)));
+        // Tenants come and go, and their boxes are handed out again.
+        scope.spawn(|| {
+            (0..).take_while(|_| is_running()).for_each(|round| {
+                let name = format!("guest-{}", round % 3);
+                support::make_tenants(&room, &[&name]);
+                fill(&room, &name, 0, 3);
+                room.custody(CUSTODIAN).unwrap().delete_tenant(&name).unwrap();
+            });
+        });
+        let backup = |_| {
+            let custody = room.custody(CUSTODIAN).unwrap();
+            drill.export(&room);
+            custody.backup(BackupPlan::store(drill.backups()).escrow_never()).unwrap().number
+        };
+        let numbers = (0..5).map(backup).collect();
+        stop.store(true, std::sync::atomic::Ordering::SeqCst);
+        numbers
+    });
+    // One more, that knows of every deletion: whoever was a guest stays away.
+    drill.backup(&room);
+    for number in numbers {
+        let elsewhere = tempfile::tempdir().unwrap();
+        let store = elsewhere.path().join("store");
+        drill.restore().backup(number).store_into(&store).unwrap();
+        let found = drill.read(&store);
+        assert_eq!(found.keys().collect::<Vec<_>>(), ["a", "b"]);
+        let counts: Vec<usize> = ["notes", "traces"]
+            .map(|collection| found["a"].keys().filter(|(name, _)| name == collection).count())
+            .to_vec();
+        assert_eq!(counts[0], counts[1], "half a batch in backup {number}");
+    }
+}
