@@ -7,6 +7,7 @@
 //! ```
 //! A crash at any instant leaves whole files and whole backups only: both get their names when they are synced.
 
+use std::collections::HashSet;
 use std::fs::{self, File as Handle, OpenOptions, TryLockError};
 use std::io::{BufReader, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -193,9 +194,12 @@ impl Repository {
     }
 
     fn object(&self, sum: &Sum) -> PathBuf {
-        let name: String = sum.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(hex_digit).collect();
-        self.root.join("objects").join(name)
+        self.root.join("objects").join(object_name(sum))
     }
+}
+
+fn object_name(sum: &Sum) -> String {
+    sum.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(hex_digit).collect()
 }
 
 impl Writer<'_> {
@@ -229,6 +233,22 @@ impl Writer<'_> {
         .or_else(|error| if outcome.is_err() { Ok(()) } else { Err(failed(error)) })?;
         outcome?;
         incoming.finish()
+    }
+
+    /// Removes the files that no manifest names: what backups left that were cut short, and what belonged to backups
+    /// whose folders have been removed. Not while a manifest is damaged: it may come back from elsewhere.
+    pub(super) fn sweep(&self, trust: &Trust) -> Result<()> {
+        let mut named = HashSet::new();
+        for (number, folder) in self.repository.numbers()? {
+            named.extend(Repository::read(number, &folder, trust)?.0.files.iter().map(|file| object_name(&file.sum)));
+        }
+        for entry in fs::read_dir(self.repository.root.join("objects")).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            if entry.file_name().to_str().is_none_or(|name| !named.contains(name)) {
+                fs::remove_file(entry.path()).map_err(failed)?;
+            }
+        }
+        Ok(())
     }
 
     /// Gives a manifest its name: the moment from which the backup is there.

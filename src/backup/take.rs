@@ -137,6 +137,9 @@ pub(crate) fn take(directory: &Directory, clock: &dyn Clock, plan: BackupPlan<'_
     let missing_cells = moment.cells.iter().filter(|cell| !cell.is_there).map(|cell| cell.number).collect();
     let (bytes, signature) = manifest.sign(&signer)?;
     writer.commit(number, created_secs, &bytes, &signature)?;
+    if let Err(error) = writer.sweep(&trust) {
+        tracing::warn!(%error, "files that no backup names are left; the next backup tries again");
+    }
     tracing::info!(number, bytes = progress.bytes, copied = progress.bytes_copied, "made a backup");
     metrics::counter!("strongroom_backups_total").increment(1);
     Ok(BackupReport {

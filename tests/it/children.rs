@@ -33,6 +33,9 @@ fn plays_the_role_it_was_started_for() {
     match std::env::var(ROLE).as_deref() {
         Ok("writer") => crate::crash::write_until_killed(),
         Ok("acknowledger") => crate::durability::acknowledge_everything(),
+        Ok("backer") => crate::backup::kills::back_up_until_killed(),
+        Ok("restorer") => crate::backup::kills::restore_until_killed(),
+        Ok("borrower") => crate::backup::kills::restore_tenant_until_killed(),
         Ok(role) => panic!("nobody plays {role}"),
         Err(_) => {}
     }
@@ -75,6 +78,15 @@ impl Playing {
     pub fn kill(mut self) -> Vec<String> {
         assert!(self.child.try_wait().expect("a child").is_none(), "the child ended before it was killed");
         self.child.kill().expect("a kill");
+        self.wait().1
+    }
+
+    /// kill -9, unless it has ended by itself and well.
+    pub fn kill_if_alive(mut self) -> Vec<String> {
+        match self.child.try_wait().expect("a child") {
+            Some(status) => assert!(status.success(), "the child failed: {status}"),
+            None => self.child.kill().expect("a kill"),
+        }
         self.wait().1
     }
 

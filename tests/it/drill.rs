@@ -24,7 +24,15 @@ pub struct Drill {
 impl Drill {
     pub fn new(folder: &Path) -> Self {
         let (secret, recipient) = EscrowKey::generate();
-        Self { folder: folder.to_path_buf(), secret: secret.to_string(), recipient }
+        std::fs::write(folder.join("identity"), format!("{} {recipient}", *secret)).unwrap();
+        Self::again(folder)
+    }
+
+    /// The same, in another process.
+    pub fn again(folder: &Path) -> Self {
+        let identity = std::fs::read_to_string(folder.join("identity")).unwrap();
+        let (secret, recipient) = identity.split_once(' ').unwrap();
+        Self { folder: folder.to_path_buf(), secret: secret.to_owned(), recipient: recipient.to_owned() }
     }
 
     pub fn backups(&self) -> PathBuf {

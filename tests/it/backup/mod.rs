@@ -4,5 +4,6 @@ mod cells;
 mod damage;
 mod deleted;
 mod escrows;
+pub mod kills;
 mod stores;
 mod tenants;

@@ -107,15 +107,20 @@ fn writers_tenants_and_backups_at_once_give_backups_that_are_whole() {
     let is_running = || !stop.load(std::sync::atomic::Ordering::SeqCst);
     let numbers: Vec<u64> = std::thread::scope(|scope| {
         // Each round is one batch: it is in a backup wholly or not at all.
-        scope.spawn(|| (0..).take_while(|_| is_running()).for_each(|round| fill(&room, "a", round, 1)));
+        scope.spawn(|| {
+            let mut round = 0;
+            while is_running() {
+                fill(&room, "a", round, 1);
+                round += 1;
+            }
+        });
         // Tenants come and go, and their boxes are handed out again.
         scope.spawn(|| {
-            (0..).take_while(|_| is_running()).for_each(|round| {
-                let name = format!("guest-{}", round % 3);
-                support::make_tenants(&room, &[&name]);
-                fill(&room, &name, 0, 3);
-                room.custody(CUSTODIAN).unwrap().delete_tenant(&name).unwrap();
-            });
+            while is_running() {
+                support::make_tenants(&room, &["guest"]);
+                fill(&room, "guest", 0, 3);
+                room.custody(CUSTODIAN).unwrap().delete_tenant("guest").unwrap();
+            }
         });
         let backup = |_| {
             let custody = room.custody(CUSTODIAN).unwrap();
@@ -139,4 +144,29 @@ fn writers_tenants_and_backups_at_once_give_backups_that_are_whole() {
             .to_vec();
         assert_eq!(counts[0], counts[1], "half a batch in backup {number}");
     }
+}
+
+#[test]
+fn removing_the_folder_of_a_backup_frees_its_files_at_the_next_and_no_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let drill = Drill::new(folder.path());
+    let room = drill.open();
+    support::make_tenants(&room, &["a"]);
+    let mut moments = Vec::new();
+    for round in 0..3 {
+        fill(&room, "a", round, 30);
+        drill.backup(&room);
+        moments.push(everything(&room));
+    }
+    let objects = || crate::folders::files(&drill.backups().join("objects"));
+    let before = objects();
+    std::fs::remove_dir_all(super::damage::backup_folder(&drill, 1)).unwrap();
+    std::fs::write(drill.backups().join("objects").join("0".repeat(64)), "of nobody").unwrap();
+    drill.backup(&room);
+    let after = objects();
+    assert!(before.iter().any(|file| !after.contains(file)), "nothing was freed");
+    assert!(after.iter().all(|file| !crate::folders::name(file).starts_with("0000000")), "nor what nobody names");
+    drill.hold(2, &moments[1]);
+    drill.hold(3, &moments[2]);
+    assert!(drill.restore().backup(1).store_into(folder.path().join("elsewhere")).is_err());
 }
