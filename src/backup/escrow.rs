@@ -51,6 +51,8 @@ enum Key {
 /// An opened escrow: who the store is, and its rings as they were when it was made.
 pub struct Escrow {
     trust: Trust,
+    /// Its number among the exports of the store.
+    number: u64,
     exported_secs: u64,
     rings: HashMap<Incarnation, Vec<Vec<u8>>>,
 }
@@ -70,6 +72,7 @@ struct Header {
     magic: String,
     store: Incarnation,
     key: PublicKey,
+    number: u64,
     exported_secs: u64,
     rings: u32,
 }
@@ -196,7 +199,7 @@ impl Escrow {
 
     fn decode(plaintext: &[u8]) -> Result<Self> {
         let mut frames = Frames::new(plaintext, DAMAGED);
-        let Header { magic, store, key, exported_secs, rings } = frames.next()?;
+        let Header { magic, store, key, number, exported_secs, rings } = frames.next()?;
         if magic != MAGIC {
             return Err(Error::corrupt(DAMAGED));
         }
@@ -204,10 +207,10 @@ impl Escrow {
         frames.finish()?;
         let count = list.len();
         let rings: HashMap<_, _> = list.into_iter().map(|ring| (ring.incarnation, ring.slots)).collect();
-        if rings.len() != count || !rings.contains_key(&store) {
+        if rings.len() != count || rings.get(&store).is_none_or(Vec::is_empty) {
             return Err(Error::corrupt(DAMAGED));
         }
-        Ok(Self { trust: Trust { store, key }, exported_secs, rings })
+        Ok(Self { trust: Trust { store, key }, number, exported_secs, rings })
     }
 
     /// When it was made, in seconds since 1970.
@@ -219,7 +222,13 @@ impl Escrow {
     /// How many tenants' rings it holds.
     #[must_use]
     pub fn tenants(&self) -> usize {
-        self.rings.len() - 1
+        self.rings.values().filter(|slots| !slots.is_empty()).count() - 1
+    }
+
+    /// Whether it shows that a tenant of a backup has been deleted since: the escrow is of a later moment than the
+    /// backup, and lists every tenant of that moment.
+    pub(super) fn shows_deleted(&self, incarnation: Incarnation, exports_before_backup: u64) -> bool {
+        self.number > exports_before_backup && !self.rings.contains_key(&incarnation)
     }
 
     pub(super) fn trust(&self) -> Trust {
@@ -237,6 +246,7 @@ pub(crate) fn export(directory: &Directory, clock: &dyn Clock, path: &Path, lock
         return Err(Error::invalid("the escrow would lie in the folder of the store, and be lost with it"));
     }
     let signer = Signer::new(&directory.signing_seed()?)?;
+    let number = directory.begin_export()?;
     let (mut body, mut rings) = (Zeroizing::new(Vec::new()), 0);
     let (exported, damaged) = directory.export_rings(|incarnation, slots| {
         rings += 1;
@@ -244,7 +254,7 @@ pub(crate) fn export(directory: &Directory, clock: &dyn Clock, path: &Path, lock
     })?;
     let (store, key, exported_secs) = (directory.store_id(), signer.public()?, clock.wall_ms() / 1000);
     let mut plaintext = Zeroizing::new(Vec::with_capacity(body.len() + 256));
-    frames::push(&mut plaintext, &Header { magic: MAGIC.to_owned(), store, key, exported_secs, rings })?;
+    frames::push(&mut plaintext, &Header { magic: MAGIC.to_owned(), store, key, number, exported_secs, rings })?;
     plaintext.extend_from_slice(&body);
     let mut sealed = Vec::new();
     lock.seal(&plaintext, &mut sealed)?;

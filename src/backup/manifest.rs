@@ -43,6 +43,8 @@ pub(super) struct Header {
     pub(super) previous: Option<(u64, Sum)>,
     /// Tenants whose ring no escrow holds.
     pub(super) uncovered: u64,
+    /// How many exports of rings had begun.
+    pub(super) exports: u64,
     cells: u32,
     files: u32,
 }
@@ -103,7 +105,18 @@ impl Manifest {
         previous: Option<(u64, Sum)>,
     ) -> Self {
         let magic = MAGIC.to_owned();
-        let header = Header { magic, store, number, created_secs, scope, previous, uncovered: 0, cells: 0, files: 0 };
+        let header = Header {
+            magic,
+            store,
+            number,
+            created_secs,
+            scope,
+            previous,
+            uncovered: 0,
+            exports: 0,
+            cells: 0,
+            files: 0,
+        };
         Self { header, cells: Vec::new(), files: Vec::new() }
     }
 

@@ -189,7 +189,10 @@ impl<'p> Restore<'p> {
         let mut report =
             RestoreReport { number: header.number, created_secs: header.created_secs, ..RestoreReport::default() };
         for row in directory.hold_still(|rows| Ok(rows.to_vec()))? {
-            if row.status == Status::Destroying || graves.contains(&directory.grave(row.incarnation)?) {
+            let is_gone = row.status == Status::Destroying
+                || graves.contains(&directory.grave(row.incarnation)?)
+                || self.escrow.shows_deleted(row.incarnation, header.exports);
+            if is_gone {
                 directory.bury(&row)?;
                 report.deleted += 1;
             } else if self.bring_ring(&directory, manifest, &row)? {

@@ -204,14 +204,18 @@ impl Directory {
         Ok(())
     }
 
-    /// Deletes a tenant: closed, row `destroying` (the commit point), both slots overwritten, its box wiped, its row
+    /// Deletes a tenant: closed, row `destroying` with a tombstone (the commit point), both slots overwritten, its box wiped, its row
     /// gone. After a crash the next opening of the store goes on where it stopped.
     pub(crate) fn delete(&self, name: &str) -> Result<()> {
         let _changes = self.begin_change();
         let tenant = self.find(name).ok_or_else(no_such_tenant)?;
         tenant.set_status(Status::Destroying);
         tenant.keys().clear_after_loading();
-        self.write(&tenant.row(Status::Destroying))?;
+        let (mut batch, ring) = (Batch::new(Durability::Synced), self.ring()?);
+        let row = tenant.row(Status::Destroying);
+        TENANTS.put(&mut batch, &ring, &*self.entropy, &[row.name.as_str().as_bytes()], &row)?;
+        entomb(&mut batch, &ring, &*self.entropy, row.incarnation, self.clock.wall_ms() / 1000)?;
+        self.zero.engine.apply(batch)?;
         self.finish_deletion(&tenant)
     }
 
@@ -316,7 +320,6 @@ impl Directory {
         let is_clean = self.cells.get(place.0)?.engine.wipe(place.1)?;
         let (mut batch, ring) = (Batch::new(Durability::Synced), self.ring()?);
         TENANTS.delete(&mut batch, &ring, &[tenant.name().as_str().as_bytes()])?;
-        entomb(&mut batch, &ring, &*self.entropy, tenant.incarnation(), self.clock.wall_ms() / 1000)?;
         if !is_clean {
             let [cell, number] = dirty_key(place);
             DIRTY.put(&mut batch, &ring, &*self.entropy, &[&cell, &number], &place)?;

@@ -16,6 +16,7 @@ use crate::secret::Key32;
 /// Incarnations whose rings have been exported, and as what.
 const EXPORTS: Table = Table { keyspace: 0, collection: 8 };
 const SIGNING_KEY: &[u8] = b"signing key";
+const EXPORT_COUNT: &[u8] = b"exports";
 /// Rows changed at once.
 const BATCH_ROWS: usize = 1024;
 
@@ -95,8 +96,23 @@ impl Directory {
         Ok(seed)
     }
 
+    /// How many exports have begun. One that has a higher number than this is of a later moment.
+    pub(crate) fn export_count(&self) -> Result<u64> {
+        Ok(STORE.get(&*self.zero.engine, &*self.ring()?, &[EXPORT_COUNT])?.unwrap_or(0))
+    }
+
+    /// The number of an export that begins now.
+    pub(crate) fn begin_export(&self) -> Result<u64> {
+        let _changes = self.begin_change();
+        let number = self.export_count()? + 1;
+        let (mut batch, ring) = (Batch::new(Durability::Synced), self.ring()?);
+        STORE.put(&mut batch, &ring, &*self.entropy, &[EXPORT_COUNT], &number)?;
+        self.zero.engine.apply(batch)?;
+        Ok(number)
+    }
+
     /// Hands the slots of the store and of every tenant that is not being deleted to `take`, with what to remember of
-    /// them once they lie safe. Tenants whose ring is damaged are left out and counted.
+    /// them once they lie safe. Tenants whose ring is damaged are handed over without slots, and counted.
     pub(crate) fn export_rings(
         &self,
         mut take: impl FnMut(Incarnation, Vec<Vec<u8>>) -> Result<()>,
@@ -113,6 +129,7 @@ impl Directory {
                     }
                     Err(error) => {
                         tracing::error!(incarnation = ?row.incarnation, %error, "a ring cannot be exported");
+                        take(row.incarnation, Vec::new())?;
                         damaged += 1;
                     }
                 }

@@ -66,3 +66,43 @@ fn a_damaged_newer_backup_might_know_of_a_deletion_and_is_not_passed_over() {
     assert_eq!(refused.kind(), ErrorKind::Corrupt);
     assert_eq!(drill.restore().backup(1).accept_gaps().store_into(&elsewhere).unwrap().tenants, 2);
 }
+
+#[test]
+fn a_newer_escrow_shows_who_was_deleted_since_the_newest_backup() {
+    let folder = tempfile::tempdir().unwrap();
+    let drill = Drill::new(folder.path());
+    let room = drill.open();
+    support::make_tenants(&room, &["a", "b"]);
+    fill(&room, "a", 0, 3);
+    drill.backup(&room);
+    room.custody(CUSTODIAN).unwrap().delete_tenant("b").unwrap();
+    drill.export(&room);
+    drill.hold(1, &everything(&room));
+    let report = drill.restore().store_into(folder.path().join("elsewhere")).unwrap();
+    assert_eq!((report.tenants, report.deleted, report.incomplete), (1, 1, 0));
+}
+
+#[test]
+fn a_deletion_that_could_not_be_finished_counts() {
+    let folder = tempfile::tempdir().unwrap();
+    let drill = Drill::new(folder.path());
+    let room = drill.open();
+    support::make_tenants(&room, &["a", "b", "c", "d", "e"]);
+    drill.backup(&room);
+    let escrow = fs::read(drill.escrow_file()).unwrap();
+    drop(room);
+    // The cell of e is away: its deletion is written down, and goes on when the cell is back.
+    let (cell, aside) = (folder.path().join("store/cells/0001"), folder.path().join("aside"));
+    fs::rename(&cell, &aside).unwrap();
+    let room = drill.open();
+    let custody = room.custody(CUSTODIAN).unwrap();
+    custody.delete_tenant("e").unwrap_err();
+    drop((custody, room));
+    fs::rename(&aside, &cell).unwrap();
+    fs::write(cell.join("db/CURRENT"), "nothing").unwrap();
+    let room = drill.open();
+    let custody = room.custody(CUSTODIAN).unwrap();
+    custody.backup(BackupPlan::tenant(drill.backups(), "a")).unwrap();
+    let (tenants, deleted, _) = drill_of_first(&drill, &escrow);
+    assert_eq!((tenants, deleted), (4, 1));
+}
