@@ -1,7 +1,31 @@
 //! Backup and restore: consistent copies of a living store in a folder, and stores that come back from them.
 //!
 //! Two artefacts, kept apart: the backup (sealed records, no key) and the escrow (rings, still wrapped under their
-//! roots). Each alone restores nothing. The chapter on backups of the manual says how and why.
+//! roots). Each alone restores nothing. The chapter on [backups](crate::manual::backup) of the manual says how and why.
+//!
+//! ```no_run
+//! use strongroom::backup::{BackupPlan, Escrow, EscrowKey, EscrowLock, Restore, TenantRestore, verify};
+//! # fn example(custody: strongroom::Custody, roots: strongroom::LocalRoots) -> strongroom::Result<()> {
+//! // Once, and then kept where neither the store nor its backups are:
+//! let (secret, recipient) = EscrowKey::generate();
+//!
+//! // The keys, still wrapped under their roots; then the records, while the store works on.
+//! custody.export_rings("elsewhere/rings.age", &EscrowLock::recipients([recipient.as_str()])?)?;
+//! let made = custody.backup(BackupPlan::store("/backups").on_progress(|progress| {
+//!     eprintln!("{} of {} bytes", progress.bytes, progress.bytes_total);
+//! }))?;
+//!
+//! // What was in a tenant then, beside the living one.
+//! let then = TenantRestore::new("/backups", "contoso", "contoso-then").backup(made.number);
+//! custody.restore_tenant(&then)?;
+//!
+//! // The disk is gone.
+//! let escrow = Escrow::open("elsewhere/rings.age", &EscrowKey::identity(&secret)?)?;
+//! verify("/backups", &escrow, None)?;
+//! Restore::new("/backups", escrow, roots).store_into("data")?;
+//! # Ok(())
+//! # }
+//! ```
 
 mod cell;
 mod escrow;

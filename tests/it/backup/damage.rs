@@ -146,3 +146,26 @@ fn a_folder_that_holds_something_else_is_left_alone() {
     let escrow = custody.export_rings(folder.path().join("store/rings.age"), &drill.lock());
     assert_eq!(escrow.unwrap_err().kind(), ErrorKind::Invalid, "an escrow within the store is lost with it");
 }
+
+#[test]
+fn a_manifest_that_was_exchanged_for_another_of_ours_breaks_the_chain() {
+    let folder = tempfile::tempdir().unwrap();
+    let (drill, room) = backed_up(folder.path());
+    let custody = room.custody(CUSTODIAN).unwrap();
+    // Another history that the store signed too: another first backup.
+    let other = folder.path().join("other");
+    custody.backup(BackupPlan::tenant(&other, "a")).unwrap();
+    let second = drill.backup(&room);
+    let verify = || backup::verify(drill.backups(), &drill.escrow(), Some(second.number)).map_err(|error| error.kind());
+    verify().unwrap();
+    let place = backup_folder(&drill, 1);
+    let aside = folder.path().join("aside");
+    fs::rename(&place, &aside).unwrap();
+    verify().expect("one that was removed is missed by nobody");
+    let foreign = fs::read_dir(other.join("backups")).unwrap().next().unwrap().unwrap().path();
+    folders::copy(&foreign, &place);
+    assert_eq!(verify().unwrap_err(), ErrorKind::Corrupt);
+    fs::remove_dir_all(&place).unwrap();
+    fs::rename(&aside, &place).unwrap();
+    verify().unwrap();
+}

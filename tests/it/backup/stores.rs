@@ -1,7 +1,7 @@
 //! Stores, backed up while they work and restored whole.
 
 use strongroom::ErrorKind;
-use strongroom::backup::BackupPlan;
+use strongroom::backup::{self, BackupPlan};
 
 use crate::drill::{Drill, everything, fill};
 use crate::support::{self, CUSTODIAN};
@@ -169,4 +169,31 @@ fn removing_the_folder_of_a_backup_frees_its_files_at_the_next_and_no_others() {
     drill.hold(2, &moments[1]);
     drill.hold(3, &moments[2]);
     assert!(drill.restore().backup(1).store_into(folder.path().join("elsewhere")).is_err());
+}
+
+#[test]
+fn a_backup_that_was_cut_short_goes_on_from_where_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let drill = Drill::new(folder.path());
+    let room = drill.open();
+    let names = ["a", "b", "c", "d", "e", "f"];
+    support::make_tenants(&room, &names);
+    names.iter().for_each(|name| fill(&room, name, 0, 300));
+    drill.export(&room);
+    let custody = room.custody(CUSTODIAN).unwrap();
+    let elsewhere = custody.backup(BackupPlan::store(folder.path().join("whole"))).unwrap();
+    let mut copied = 0;
+    let cut_short = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let plan = BackupPlan::store(drill.backups()).on_progress(|progress| {
+            copied = progress.bytes_copied;
+            assert!(progress.bytes < elsewhere.bytes / 2, "cut short");
+        });
+        drop(custody.backup(plan));
+    }));
+    assert!(cut_short.is_err() && copied > 400_000, "{copied}");
+    assert_eq!(backup::list(drill.backups(), &drill.escrow()).unwrap(), [], "half a backup is none");
+    let report = custody.backup(BackupPlan::store(drill.backups())).unwrap();
+    let left = elsewhere.bytes_copied - copied;
+    assert!(report.bytes_copied < left + 100_000, "{} copied anew, {left} were left", report.bytes_copied);
+    drill.hold(report.number, &everything(&room));
 }
