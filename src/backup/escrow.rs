@@ -156,7 +156,7 @@ impl EscrowKey {
         Self(Key::Passphrase(passphrase.into().into()))
     }
 
-    fn unseal(&self, sealed: impl Read) -> Result<Zeroizing<Vec<u8>>> {
+    fn unseal(&self, sealed: impl Read, room: usize) -> Result<Zeroizing<Vec<u8>>> {
         let refused = |error: age::DecryptError| match error {
             age::DecryptError::NoMatchingKeys
             | age::DecryptError::KeyDecryptionFailed
@@ -175,7 +175,8 @@ impl EscrowKey {
                 decryptor.decrypt(std::iter::once(&identity as &dyn age::Identity))
             }
         };
-        let mut plaintext = Zeroizing::new(Vec::new());
+        // Room for the whole, so that no copy is left behind by growing.
+        let mut plaintext = Zeroizing::new(Vec::with_capacity(room));
         let mut opened = opened.map_err(refused)?;
         opened.read_to_end(&mut plaintext).map_err(|error| Error::corrupt(DAMAGED).with_source(error))?;
         Ok(plaintext)
@@ -191,10 +192,10 @@ impl Escrow {
     pub fn open(path: impl AsRef<Path>, key: &EscrowKey) -> Result<Self> {
         let failed = |error| Error::io("the escrow cannot be read", error);
         let file = File::open(path).map_err(failed)?;
-        if file.metadata().map_err(failed)?.len() > ESCROW_MAX_LEN {
-            return Err(Error::corrupt(DAMAGED));
-        }
-        Self::decode(&key.unseal(std::io::BufReader::new(file))?)
+        let length = file.metadata().map_err(failed)?.len();
+        let room = usize::try_from(length).ok().filter(|_| length <= ESCROW_MAX_LEN);
+        let room = room.ok_or_else(|| Error::corrupt(DAMAGED))?;
+        Self::decode(&key.unseal(std::io::BufReader::new(file), room)?)
     }
 
     fn decode(plaintext: &[u8]) -> Result<Self> {

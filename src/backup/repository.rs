@@ -239,7 +239,12 @@ impl Writer<'_> {
     /// whose folders have been removed. Not while a manifest is damaged: it may come back from elsewhere.
     pub(super) fn sweep(&self, trust: &Trust) -> Result<()> {
         let mut named = HashSet::new();
-        for (number, folder) in self.repository.numbers()? {
+        let numbers = self.repository.numbers()?;
+        let folders = fs::read_dir(self.repository.root.join("backups")).map_err(failed)?.count();
+        if folders != numbers.len() {
+            return Err(Error::invalid("something among the backups is none, or one that was given another name"));
+        }
+        for (number, folder) in numbers {
             named.extend(Repository::read(number, &folder, trust)?.0.files.iter().map(|file| object_name(&file.sum)));
         }
         for entry in fs::read_dir(self.repository.root.join("objects")).map_err(failed)? {

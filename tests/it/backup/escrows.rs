@@ -7,6 +7,7 @@ use strongroom::ErrorKind;
 use strongroom::backup::{Escrow, EscrowKey, EscrowLock, Restore};
 
 use crate::drill::{Drill, everything, fill};
+use crate::folders;
 use crate::plaintext::hits;
 use crate::support::{self, CUSTODIAN};
 
@@ -99,6 +100,28 @@ fn neither_backups_nor_escrows_show_a_name_or_a_record() {
     let control = drill.backups().join("control");
     fs::write(&control, tenant).unwrap();
     assert_eq!(hits(&drill.backups(), tenant).len(), 1, "the control");
+}
+
+#[test]
+fn no_ring_is_in_a_backup_nor_bare_in_an_escrow() {
+    let folder = tempfile::tempdir().unwrap();
+    let drill = Drill::new(folder.path());
+    let room = drill.open();
+    support::make_tenants(&room, &["a"]);
+    fill(&room, "a", 0, 20);
+    drill.backup(&room);
+    // A piece of what the root has wrapped, out of the slots of tenant zero and of a.
+    let pieces = ["zero/rings", "cells/0000/rings"].map(|path| {
+        let rings = fs::read(folder.path().join("store").join(path)).unwrap();
+        rings[8192 + 200..8192 + 240].to_vec()
+    });
+    let shows = |root: &std::path::Path| {
+        let files = folders::files(root).into_iter().map(|path| fs::read(path).unwrap());
+        files.filter(|bytes| pieces.iter().any(|piece| bytes.windows(piece.len()).any(|part| part == piece))).count()
+    };
+    assert_ne!(pieces[0], pieces[1]);
+    assert_eq!(shows(&folder.path().join("store")), 2, "the control");
+    assert_eq!((shows(&drill.backups()), shows(&folder.path().join("escrow"))), (0, 0));
 }
 
 #[test]

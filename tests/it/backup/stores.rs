@@ -158,6 +158,12 @@ fn removing_the_folder_of_a_backup_frees_its_files_at_the_next_and_no_others() {
         drill.backup(&room);
         moments.push(everything(&room));
     }
+    // A backup that was given another name is no backup, and its files stay nevertheless.
+    let (named, renamed) = (super::damage::backup_folder(&drill, 1), drill.backups().join("backups/keep-this"));
+    std::fs::rename(&named, &renamed).unwrap();
+    drill.backup(&room);
+    std::fs::rename(&renamed, &named).unwrap();
+    drill.hold(1, &moments[0]);
     let objects = || crate::folders::files(&drill.backups().join("objects"));
     let before = objects();
     std::fs::remove_dir_all(super::damage::backup_folder(&drill, 1)).unwrap();
