@@ -10,7 +10,7 @@ patiently := .ci/patiently
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo    two tenants keep real documents, and everybody else is refused"
+	@echo "make demo    two tenants keep real documents, everybody else is refused, a lost disk comes back"
 	@echo "             DIR=folder of documents  KEEP=folder to leave the store in  ALL=1 all files  JSON=1"
 	@echo "make test    all tests, those of the documentation too"
 	@echo "make fuzz    each fuzz target for SECONDS=$(SECONDS)"

@@ -1,10 +1,16 @@
 //! The door of key custodians: they make, suspend, resume and delete tenants, and read no record.
 
 use std::collections::HashMap;
+#[cfg(feature = "backup")]
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::access::{Right, VerifiedIdentity};
+#[cfg(feature = "backup")]
+use crate::backup::{
+    self, BackupPlan, BackupReport, BackupSummary, EscrowLock, ExportReport, TenantRestore, VerifyReport,
+};
 use crate::clock::Clock;
 use crate::directory::{Directory, Newcomer, Speaker, Status, Tenant, check_speakers, in_specs};
 use crate::error::{Error, ErrorKind, Result};
@@ -170,6 +176,71 @@ impl Custody {
     pub fn tenants(&self) -> Result<Vec<TenantSummary>> {
         self.check()?;
         Ok(self.directory.list().iter().map(|tenant| TenantSummary::of(tenant)).collect())
+    }
+
+    /// Writes the rings of the store and of every tenant into an escrow: one file, sealed to whoever may recover the
+    /// store, in the place of whatever was there. Export again after tenants were made and before the next backup.
+    ///
+    /// # Errors
+    /// [`Invalid`](crate::ErrorKind::Invalid) if the file would lie in the store's folder;
+    /// [`Unavailable`](crate::ErrorKind::Unavailable) if it cannot be written.
+    #[cfg(feature = "backup")]
+    pub fn export_rings(&self, path: impl AsRef<Path>, lock: &EscrowLock) -> Result<ExportReport> {
+        self.check()?;
+        backup::export(&self.directory, &*self.clock, path.as_ref(), lock)
+    }
+
+    /// Makes a backup while the store goes on working.
+    ///
+    /// # Errors
+    /// [`Invalid`](crate::ErrorKind::Invalid) if no escrow holds the rings, for a store in memory, and if the folder
+    /// lies in the store's or holds something else or another store's backups;
+    /// [`Conflict`](crate::ErrorKind::Conflict) if another backup is under way;
+    /// [`Corrupt`](crate::ErrorKind::Corrupt) or [`Unavailable`](crate::ErrorKind::Unavailable) if a cell or the disk
+    /// fails. What was copied stays, and the next backup goes on from there.
+    #[cfg(feature = "backup")]
+    pub fn backup(&self, plan: BackupPlan<'_>) -> Result<BackupReport> {
+        self.check()?;
+        backup::take(&self.directory, &*self.clock, plan)
+    }
+
+    /// The backups of this store in a folder, oldest first. Their manifests are checked, and their files are not.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound) if the folder holds none; [`Invalid`](crate::ErrorKind::Invalid) if
+    /// they are another store's; [`Corrupt`](crate::ErrorKind::Corrupt) if a manifest is damaged.
+    #[cfg(feature = "backup")]
+    pub fn backups(&self, repository: impl AsRef<Path>) -> Result<Vec<BackupSummary>> {
+        self.check()?;
+        backup::list_own(&self.directory, repository.as_ref())
+    }
+
+    /// Reads every byte of a backup, the newest unless `number` says otherwise, and compares it with its manifest.
+    ///
+    /// # Errors
+    /// As [`backups`](Self::backups), and [`Corrupt`](crate::ErrorKind::Corrupt) if a byte is another or a file is
+    /// missing.
+    #[cfg(feature = "backup")]
+    pub fn verify_backup(&self, repository: impl AsRef<Path>, number: Option<u64>) -> Result<VerifyReport> {
+        self.check()?;
+        backup::verify_own(&self.directory, repository.as_ref(), number)
+    }
+
+    /// Brings a tenant's records back from a backup as a new tenant beside the living ones, with an incarnation and a
+    /// ring of its own: what becomes of either does not touch the other. Nobody can sign in to it before it is whole.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound) if the backup does not hold the tenant;
+    /// [`KeyDestroyed`](crate::ErrorKind::KeyDestroyed) if it was deleted since: it does not come back;
+    /// [`Conflict`](crate::ErrorKind::Conflict) if the new name is taken or a backup is under way;
+    /// [`Denied`](crate::ErrorKind::Denied) while the original is suspended, and if somebody is to speak for the new
+    /// tenant who does not speak for the original; [`Corrupt`](crate::ErrorKind::Corrupt)
+    /// and [`Tampered`](crate::ErrorKind::Tampered) if the backup is damaged. Nothing was made then.
+    #[cfg(feature = "backup")]
+    pub fn restore_tenant(&self, restore: &TenantRestore) -> Result<TenantSummary> {
+        self.check()?;
+        let (tenant, _) = backup::restore_tenant(&self.directory, restore)?;
+        Ok(TenantSummary::of(&tenant))
     }
 
     fn check(&self) -> Result<()> {

@@ -73,6 +73,7 @@
 //! # Features
 //!
 //! - `rocksdb` (default): the engine on disk. Without it only the engine in memory is there.
+//! - `backup` (default): [`backup`], for stores on disk.
 //! - `jwt` (default): [`identity::JwtVerifier`], which verifies signed tokens. Without it a service brings a
 //!   [`Verifier`](identity::Verifier) of its own.
 #![forbid(unsafe_code)]
@@ -97,6 +98,10 @@ mod strongroom;
 // Doors
 mod custody;
 mod session;
+
+// Copies of the store, and the way back
+#[cfg(feature = "backup")]
+pub mod backup;
 
 // What sessions work with
 mod collection;

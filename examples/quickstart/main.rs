@@ -1,4 +1,5 @@
-//! The quickstart: two tenants keep real documents in one strongroom, and whoever should not read them tries to.
+//! The quickstart: two tenants keep real documents in one strongroom, whoever should not read them tries to, and the
+//! disk is lost and restored.
 //!
 //! ```sh
 //! cargo run --example quickstart
@@ -20,6 +21,7 @@ mod evidence;
 mod failure;
 mod issuer;
 mod raw;
+mod recovery;
 mod report;
 mod scene;
 mod screen;
@@ -94,7 +96,8 @@ fn demonstrate(scene: &mut Scene) -> Outcome {
     crossing::namespace(scene, &room)?;
     let record = crossing::cryptography(scene, room)?;
     evidence::search(scene)?;
-    crossing::damage(scene, &record)
+    crossing::damage(scene, &record)?;
+    recovery::lose_and_restore(scene)
 }
 
 fn introduce(screen: &Screen, documents: &Documents, home: &Path, temporary: bool) {
@@ -139,9 +142,9 @@ fn keep(scene: &Scene) -> Outcome {
     write_private(&issuer.join("custodian.token"), scene.custodian_token()?.as_bytes())?;
     write_private(&issuer.join("contoso.token"), scene.user_token(CONTOSO)?.as_bytes())?;
     let home = scene.home.display();
-    scene
-        .screen
-        .line(&format!("\nKept in {home}: store, keys, issuer. For the next 50 minutes this lists the tenants:"));
+    scene.screen.line(&format!(
+        "\nKept in {home}: store, keys, issuer, backups, recovery. For the next 50 minutes this lists the tenants:"
+    ));
     scene.screen.line(&format!(
         "\n    STRONGROOM_TOKEN=$(cat {home}/issuer/custodian.token) cargo run --example custodian -- \\\n      \
          --store {home}/store --keys {home}/keys --jwks {home}/issuer/jwks.json \\\n      \

@@ -21,7 +21,7 @@ pub const CUSTODIAN: &str = "strongroom.custodian";
 
 pub struct Scene {
     pub screen: Screen,
-    /// Holds the folders `store`, `keys` and `issuer`.
+    /// Holds the folders `store`, `keys`, `issuer`, `backups` and `recovery`.
     pub home: PathBuf,
     pub jwks: PathBuf,
     pub issuer: Issuer,

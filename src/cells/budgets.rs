@@ -3,6 +3,11 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+#[cfg(feature = "rocksdb")]
+use crate::engine::rocks::{Shared, Sizes};
+#[cfg(feature = "rocksdb")]
+use crate::error::Result;
+
 /// What a store may take of the process that it is in, however many tenants are active. Everything has a default, and
 /// the chapter on defaults says why it is what it is.
 ///
@@ -83,8 +88,31 @@ impl Budgets {
         self.memory_bytes / 4
     }
 
+    /// For a store that is put together or looked through, and serves nobody.
+    #[cfg(feature = "backup")]
+    pub(crate) fn small() -> Self {
+        Self::default().memory_bytes(32 << 20)
+    }
+
+    /// What each database is opened with.
+    #[cfg(feature = "rocksdb")]
+    fn sizes(&self) -> Sizes {
+        Sizes {
+            wal_bytes: (self.wal_bytes / 8).min(64 << 20),
+            open_files: (self.open_files / 4).clamp(16, 1024),
+            background_rate: self.background_rate,
+        }
+    }
+
     fn limits(&self) -> Cost {
         Cost { cells: self.open_cells, memory: self.memory_bytes / 2, files: self.open_files }
+    }
+}
+
+#[cfg(feature = "rocksdb")]
+impl Shared {
+    pub(super) fn of(budgets: &Budgets) -> Result<Self> {
+        Self::new(budgets.cache_bytes(), budgets.memtable_bytes(), budgets.sizes())
     }
 }
 

@@ -16,6 +16,8 @@
 mod budgets;
 #[cfg(feature = "rocksdb")]
 mod cell_folders;
+#[cfg(feature = "backup")]
+mod checkpoint;
 mod handle;
 #[cfg(feature = "rocksdb")]
 mod keeper;
@@ -40,6 +42,8 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use budgets::Budgets;
+#[cfg(feature = "backup")]
+pub(crate) use checkpoint::{Scratch, lay_out, open_copy};
 pub(crate) use handle::BoxHandle;
 #[cfg(feature = "rocksdb")]
 use on_disk::CellsOnDisk;

@@ -39,6 +39,12 @@ impl CellsOnDisk {
         &self.pool
     }
 
+    /// The store's own folder of cells.
+    #[cfg(feature = "backup")]
+    pub(super) fn folders(&self) -> &CellFolders {
+        self.folder.cells()
+    }
+
     pub(super) fn begin_housekeeping(&self) -> Result<()> {
         let keeper = Keeper::start(self.pool.clone())?;
         self.keeper.set(keeper).map_err(|_| Error::internal("housekeeping has begun already"))

@@ -11,6 +11,8 @@
 //! A place's mutex is held while its database opens or closes, so that others wait for that cell and for no other.
 
 use std::collections::HashMap;
+#[cfg(feature = "backup")]
+use std::path::Path;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
@@ -18,9 +20,13 @@ use std::time::Duration;
 use super::budgets::{Cost, Permit};
 use super::report_failure;
 use super::ring_file::RingFile;
+#[cfg(feature = "backup")]
+use crate::engine::Engine;
 use crate::engine::rocks::{self, Extent, RocksEngine, RocksReader, Shared};
 use crate::engine::{Keyspace, Reader};
 use crate::error::{Error, ErrorKind, Result};
+#[cfg(feature = "backup")]
+use crate::folder;
 use crate::name::RegionName;
 
 pub(super) struct Place {
@@ -154,14 +160,7 @@ impl Place {
         shared: &Shared,
         admit: &mut impl FnMut(Cost) -> Result<Permit>,
     ) -> Result<Option<View>> {
-        if *logs == Logs::Unknown {
-            let is_clean = Extent::of(&self.database())?.wal_bytes == 0;
-            if is_clean {
-                rocks::check_logs(&self.database())?;
-            }
-            *logs = if is_clean { Logs::Clean } else { Logs::Dirty };
-        }
-        if *logs == Logs::Dirty {
+        if self.look_at_logs(logs)? == Logs::Dirty {
             return Ok(None);
         }
         let permit = admit(Cost::of_view())?;
@@ -204,6 +203,18 @@ impl Place {
         let permit = admit(Cost::of_cell(boxes, tables, shared.open_files()))?;
         let engine = Arc::new(RocksEngine::open(&self.database(), boxes, shared)?);
         Ok((engine, permit))
+    }
+
+    /// Looks at the logs, unless that has been done: they are checked, and hold something or nothing.
+    fn look_at_logs(&self, logs: &mut Logs) -> Result<Logs> {
+        if *logs == Logs::Unknown {
+            let is_clean = Extent::of(&self.database())?.wal_bytes == 0;
+            if is_clean {
+                rocks::check_logs(&self.database())?;
+            }
+            *logs = if is_clean { Logs::Clean } else { Logs::Dirty };
+        }
+        Ok(*logs)
     }
 
     /// Shuts the cell for a while, unless all that was missing is room.
@@ -295,6 +306,28 @@ impl Place {
         }
     }
 
+    /// Makes a copy of the cell's database in `to`, on the same file system: of one that is shut and clean by linking
+    /// its files, which change only by being replaced.
+    #[cfg(feature = "backup")]
+    pub(super) fn checkpoint(
+        &self,
+        to: &Path,
+        shared: &Shared,
+        admit: impl FnMut(Cost) -> Result<Permit>,
+    ) -> Result<()> {
+        {
+            let mut state = self.lock();
+            give_up_failed(&mut state, shared)?;
+            if let State::Shut { logs, .. } = &mut *state
+                && self.look_at_logs(logs)? == Logs::Clean
+            {
+                return link_database(&self.database(), to)
+                    .map_err(|error| Error::io("the database of a cell cannot be linked", error));
+            }
+        }
+        self.engine(shared, admit)?.checkpoint(to)
+    }
+
     /// The engine of the cell if it is open.
     pub(super) fn open_engine(&self) -> Option<Arc<RocksEngine>> {
         match self.try_lock().as_deref() {
@@ -365,4 +398,17 @@ fn give_up_failed(state: &mut State, shared: &Shared) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// Links the files of a database that nobody has open for writing, but for its lock and what it writes for people.
+#[cfg(feature = "backup")]
+fn link_database(from: &Path, to: &Path) -> std::io::Result<()> {
+    folder::make(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let name = entry?.file_name();
+        if !["LOCK", "LOG"].iter().any(|start| name.to_string_lossy().starts_with(start)) {
+            std::fs::hard_link(from.join(&name), to.join(&name))?;
+        }
+    }
+    Ok(())
 }

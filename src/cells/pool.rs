@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::budgets::{Budgets, Cost, Ledger, Permit};
 use super::place::{Holding, Place};
 use super::stats::CellStats;
-use crate::engine::rocks::{RocksEngine, Shared, Sizes};
+use crate::engine::rocks::{RocksEngine, Shared};
 use crate::engine::{Engine, Keyspace, Reader};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -34,12 +34,7 @@ pub(super) const TICKS_PER_SECOND: u64 = 10;
 
 impl Pool {
     pub(super) fn new(budgets: Budgets) -> Result<Self> {
-        let sizes = Sizes {
-            wal_bytes: (budgets.wal_bytes / 8).min(64 << 20),
-            open_files: (budgets.open_files / 4).clamp(16, 1024),
-            background_rate: budgets.background_rate,
-        };
-        let shared = Shared::new(budgets.cache_bytes(), budgets.memtable_bytes(), sizes)?;
+        let shared = Shared::of(&budgets)?;
         Ok(Self {
             shared,
             ledger: Ledger::new(&budgets),
@@ -92,6 +87,12 @@ impl Pool {
         self.wait_for_memtables()?;
         let place = self.place(cell)?;
         Ok(self.open(&place)?)
+    }
+
+    #[cfg(feature = "backup")]
+    pub(super) fn checkpoint(&self, number: u32, to: &std::path::Path) -> Result<()> {
+        let place = self.place(number)?;
+        place.checkpoint(to, &self.shared, |cost| self.admit(&place, cost)).inspect_err(|_| self.watch(&place))
     }
 
     pub(super) fn open(&self, place: &Arc<Place>) -> Result<Arc<RocksEngine>> {

@@ -53,6 +53,8 @@ impl RegionFolder {
             cells.make().and_then(|()| write_marker(&root, REGION, &text)).map_err(failed)?;
         }
         cells.quarantine_strangers().map_err(failed)?;
+        #[cfg(feature = "backup")]
+        super::checkpoint::sweep(&root).map_err(failed)?;
         Ok(Self { cells, _lock: lock })
     }
 

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+#[cfg(feature = "backup")]
+use super::cell_folders::CellFolders;
 #[cfg(feature = "rocksdb")]
 use super::place::Place;
 #[cfg(feature = "rocksdb")]
@@ -45,6 +47,15 @@ impl Regions {
             Some(region) => Ok(region),
             None => Err(Error::new(ErrorKind::Unavailable, "no folder is configured for the region")),
         }
+    }
+
+    /// The regions that can be used, with their folders.
+    #[cfg(feature = "backup")]
+    pub(super) fn folders(&self) -> impl Iterator<Item = (&RegionName, &CellFolders)> {
+        self.opened.get().into_iter().flatten().filter_map(|(name, region)| match region {
+            Region::Disk(folder) => Some((name, folder.cells())),
+            _ => None,
+        })
     }
 
     /// The folder of a region on the disk.

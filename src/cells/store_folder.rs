@@ -48,6 +48,8 @@ impl StoreFolder {
             store.cells.make().and_then(|()| write_marker(&root, FORMAT, TEXT)).map_err(failed)?;
         }
         store.quarantine_strangers().map_err(failed)?;
+        #[cfg(feature = "backup")]
+        super::checkpoint::sweep(store.cells.root()).map_err(failed)?;
         Ok(store)
     }
 

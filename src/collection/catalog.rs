@@ -17,12 +17,12 @@ use crate::name::check_name;
 use crate::seal::Table;
 
 /// The collection of the catalog itself. Ids up to 255 are the crate's own.
-const CATALOG: u32 = 0;
-const LAST_OWN_ID: u32 = 255;
+pub(super) const CATALOG: u32 = 0;
+pub(super) const LAST_OWN_ID: u32 = 255;
 /// Ids end here, so that no engine key begins with FFFFFFFF.
 const LAST_ID: u32 = u32::MAX - 1;
-const ENTRY: &[u8] = b"collection";
-const COUNTER: &[u8] = b"last id";
+pub(super) const ENTRY: &[u8] = b"collection";
+pub(super) const COUNTER: &[u8] = b"last id";
 const CHUNKED: &[u8] = b"chunked";
 
 /// A tenant's collections, and the tenant.
@@ -49,10 +49,10 @@ pub(super) struct Info {
 
 /// The record of a collection in the catalog.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct Entry {
-    id: u32,
+pub(super) struct Entry {
+    pub(super) id: u32,
     name: String,
-    shape: Shape,
+    pub(super) shape: Shape,
 }
 
 /// A collection, as a tenant's list shows it.

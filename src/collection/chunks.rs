@@ -20,7 +20,7 @@ use crate::seal::{self, Head, ObjectId, Opened, Place, Record, Table};
 pub(super) const CHUNK_LEN: usize = 256 << 10;
 
 /// The crate's own collections in a tenant's box: chunks, and objects whose head is still to come.
-const CHUNKS: u32 = 1;
+pub(super) const CHUNKS: u32 = 1;
 const PENDING: u32 = 2;
 
 /// Buffered chunks written between two syncs: a neighbour's sync waits for what all have written since the last one.

@@ -8,6 +8,8 @@ mod codec;
 mod definition;
 mod key;
 mod scan;
+#[cfg(feature = "backup")]
+mod transplant;
 mod write;
 
 use std::ops::RangeBounds;
@@ -21,6 +23,8 @@ pub use codec::VALUE_MAX_LEN;
 pub use definition::{CollectionDef, KeyMode};
 pub use key::{Component, KEY_MAX_COMPONENTS, KEY_MAX_LEN, Key, Prefix};
 pub use scan::Scan;
+#[cfg(feature = "backup")]
+pub(crate) use transplant::Transplant;
 pub use write::Expected;
 
 use crate::access::Right;

@@ -42,7 +42,7 @@ impl Directory {
     /// Makes a tenant, durably.
     pub(crate) fn create(&self, newcomer: Newcomer) -> Result<Arc<Tenant>> {
         self.cells.check_region(newcomer.region.as_ref())?;
-        let made = self.create_in_one_cell(&[&newcomer])?;
+        let made = self.create_in_one_cell(&[&newcomer], Status::Active)?;
         let (tenant, ring) = made.into_iter().next().ok_or_else(|| Error::internal("no tenant was made"))?;
         // It is about to be used; those of a bulk are not, and would only keep their keys in memory.
         tenant.keys().put(ring);
@@ -71,10 +71,14 @@ impl Directory {
 
     /// Makes as many of these tenants as one cell has room for, the first of them, durably and with the syncs of one.
     pub(crate) fn create_some(&self, newcomers: &[&Newcomer]) -> Result<Vec<Arc<Tenant>>> {
-        Ok(self.create_in_one_cell(newcomers)?.into_iter().map(|(tenant, _)| tenant).collect())
+        Ok(self.create_in_one_cell(newcomers, Status::Active)?.into_iter().map(|(tenant, _)| tenant).collect())
     }
 
-    fn create_in_one_cell(&self, newcomers: &[&Newcomer]) -> Result<Vec<(Arc<Tenant>, Ring)>> {
+    pub(super) fn create_in_one_cell(
+        &self,
+        newcomers: &[&Newcomer],
+        status: Status,
+    ) -> Result<Vec<(Arc<Tenant>, Ring)>> {
         let _changes = self.begin_change();
         let first = newcomers.first().ok_or_else(|| Error::internal("no tenant is to be made"))?;
         let neighbours = newcomers.iter().take_while(|newcomer| newcomer.home() == first.home()).count();
@@ -90,6 +94,7 @@ impl Directory {
         for ((newcomer, number), (belief, ring)) in newcomers.iter().zip(boxes).zip(made) {
             let Newcomer { name, speakers, region, .. } = (*newcomer).clone();
             let row = Row::new(name, speakers, region, cell, number, &belief, created_secs)?;
+            let row = Row { status, ..row };
             TENANTS.put(&mut batch, &store, &*self.entropy, &[row.name.as_str().as_bytes()], &row)?;
             rows.push(row);
             rings.push(ring);

@@ -4,7 +4,10 @@ mod create;
 mod known;
 mod placement;
 mod row;
+#[cfg(feature = "backup")]
+mod safekeeping;
 mod tenant;
+mod tombstone;
 #[cfg(test)]
 mod tests;
 
@@ -16,7 +19,10 @@ pub(crate) use create::{Newcomer, in_specs};
 use known::Known;
 pub use row::Speaker;
 pub(crate) use row::{Row, Status, check_speakers};
+#[cfg(feature = "backup")]
+pub(crate) use safekeeping::Refill;
 pub(crate) use tenant::Tenant;
+use tombstone::entomb;
 
 use crate::cells::{self, Cell, CellStats, Cells};
 use crate::clock::{Clock, Deadline};
@@ -178,14 +184,18 @@ impl Directory {
         Ok(())
     }
 
-    /// Deletes a tenant: closed, row `destroying` (the commit point), both slots overwritten, its box wiped, its row
+    /// Deletes a tenant: closed, row `destroying` with a tombstone (the commit point), both slots overwritten, its box wiped, its row
     /// gone. After a crash the next opening of the store goes on where it stopped.
     pub(crate) fn delete(&self, name: &str) -> Result<()> {
         let _changes = self.begin_change();
         let tenant = self.find(name).ok_or_else(no_such_tenant)?;
         tenant.set_status(Status::Destroying);
         tenant.keys().clear_after_loading();
-        self.write(&tenant.row(Status::Destroying))?;
+        let (mut batch, ring) = (Batch::new(Durability::Synced), self.ring()?);
+        let row = tenant.row(Status::Destroying);
+        TENANTS.put(&mut batch, &ring, &*self.entropy, &[row.name.as_str().as_bytes()], &row)?;
+        entomb(&mut batch, &ring, &*self.entropy, row.incarnation, self.clock.wall_ms() / 1000)?;
+        self.zero.engine.apply(batch)?;
         self.finish_deletion(&tenant)
     }
 

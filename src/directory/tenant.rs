@@ -123,6 +123,14 @@ impl Tenant {
         Ok(guard)
     }
 
+    /// Leave to write to a tenant that nobody can sign in to yet, while the guard lives. A deletion waits for it, and
+    /// none is given after it.
+    #[cfg(feature = "backup")]
+    pub(crate) fn begin_veiled_write(&self) -> Result<RwLockReadGuard<'_, ()>> {
+        let guard = self.writes.read().unwrap_or_else(PoisonError::into_inner);
+        if self.term() == 0 { Ok(guard) } else { Err(Error::conflict("the tenant was deleted while it was restored")) }
+    }
+
     /// The term that sessions made now belong to.
     pub(crate) fn term(&self) -> u64 {
         self.term.load(Ordering::SeqCst)

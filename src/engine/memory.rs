@@ -85,6 +85,11 @@ impl Engine for MemoryEngine {
     fn sync(&self) -> Result<()> {
         Ok(())
     }
+
+    #[cfg(feature = "backup")]
+    fn checkpoint(&self, _: &std::path::Path) -> Result<()> {
+        Err(Error::invalid("a store in memory has no files to back up"))
+    }
 }
 
 impl MemoryView {

@@ -114,6 +114,11 @@ pub(crate) trait Engine: Reader {
 
     /// Writes to disk what only the operating system holds (buffered writes), durably. Other writes go on meanwhile.
     fn sync(&self) -> Result<()>;
+
+    /// Makes a copy of the whole store as it is now in `to`, a folder that is not there yet, on the same file system:
+    /// files that no longer change are linked, not copied.
+    #[cfg(feature = "backup")]
+    fn checkpoint(&self, to: &std::path::Path) -> Result<()>;
 }
 
 /// A snapshot. No engine iterator outlives a call, so that a scan is `Send + 'static`.

@@ -83,6 +83,19 @@ impl Slot {
         Self(bytes)
     }
 
+    /// The slot's bytes without its checksum and the zeros before it.
+    #[cfg(feature = "backup")]
+    pub(super) fn used(&self) -> Vec<u8> {
+        let end = self.0[..CHECKSUM_AT].iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+        self.0[..end].to_vec()
+    }
+
+    /// The slot whose [`used`](Self::used) bytes these are.
+    #[cfg(feature = "backup")]
+    pub(super) fn from_used(used: &[u8]) -> Option<Self> {
+        (used.len() <= CHECKSUM_AT).then(|| Self::finish(used))
+    }
+
     pub(super) fn as_bytes(&self) -> &[u8; SLOT_LEN] {
         &self.0
     }

@@ -137,7 +137,7 @@ pub(crate) fn load(rings: &RingFile, number: u32, belief: &Belief, roots: &dyn R
 }
 
 /// Both slots; one that the disk does not give up is as good as empty.
-fn read_both(rings: &RingFile, number: u32) -> Result<[Slot; 2]> {
+pub(super) fn read_both(rings: &RingFile, number: u32) -> Result<[Slot; 2]> {
     let [a, b] = SIDES.map(|side| rings.read(number, side));
     if let (Err(_), Err(error)) = (&a, &b) {
         return Err(Error::new(error.kind(), "neither ring slot can be read"));
@@ -173,7 +173,7 @@ pub(crate) fn peek_zero(rings: &RingFile, policy: &Policy) -> Result<Option<Beli
 }
 
 impl Belief {
-    fn matching_epoch(&self, parsed: &Parsed) -> Option<&EpochBelief> {
+    pub(super) fn matching_epoch(&self, parsed: &Parsed) -> Option<&EpochBelief> {
         if parsed.incarnation != self.incarnation || parsed.sequence < self.least_sequence {
             return None;
         }

@@ -14,3 +14,6 @@ pub mod defaults {}
 
 #[doc = include_str!("operations.md")]
 pub mod operations {}
+
+#[doc = include_str!("backup.md")]
+pub mod backup {}

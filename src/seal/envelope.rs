@@ -26,6 +26,17 @@ pub(super) const CIPHERTEXT_AT: usize = HEAD_LEN + COMMITMENT_LEN;
 #[derive(Debug)]
 pub(crate) struct Envelope(Vec<u8>);
 
+#[cfg(feature = "backup")]
+impl Envelope {
+    /// A record that was sealed before and has been away: in a backup. Whether it authenticates shows when it is read.
+    ///
+    /// `None` if the bytes are no envelope.
+    pub(crate) fn from_backup(mut bytes: Vec<u8>) -> Option<Self> {
+        Parts::parse(&mut bytes)?;
+        Some(Self(bytes))
+    }
+}
+
 /// The parts of an envelope, unauthenticated; the ciphertext to be decrypted where it is.
 #[derive(Debug)]
 pub(super) struct Parts<'a> {

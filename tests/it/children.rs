@@ -37,6 +37,9 @@ fn plays_the_role_it_was_started_for() {
         Ok("acknowledger") => crate::durability::acknowledge_everything(),
         Ok("everywhere") => crate::budgets::write_everywhere(),
         Ok("churn") => crate::budgets::churn(),
+        Ok("backer") => crate::backup::kills::back_up_until_killed(),
+        Ok("restorer") => crate::backup::kills::restore_until_killed(),
+        Ok("borrower") => crate::backup::kills::restore_tenant_until_killed(),
         Ok(role) => panic!("nobody plays {role}"),
         Err(_) => {}
     }
@@ -89,6 +92,15 @@ impl Playing {
             self.child.kill().expect("a kill");
         }
         (!ended, self.wait().1)
+    }
+
+    /// kill -9, unless it has ended by itself and well.
+    pub fn kill_if_alive(mut self) -> Vec<String> {
+        match self.child.try_wait().expect("a child") {
+            Some(status) => assert!(status.success(), "the child failed: {status}"),
+            None => self.child.kill().expect("a kill"),
+        }
+        self.wait().1
     }
 
     /// Waits for its end.

@@ -55,6 +55,13 @@ pub fn in_memory(folder: &Path, clock: &Arc<ManualClock>) -> Builder {
     Strongroom::in_memory(roots, Dated).service_speaker(ISSUER, "service").boxes_per_cell(4).clock(clock.clone())
 }
 
+/// A store on disk on `clock`, its root keys beside it.
+pub fn on_disk(folder: &Path, clock: &Arc<ManualClock>) -> Builder {
+    let roots = LocalRoots::open_with_root(folder.join("keys"), "service").unwrap();
+    let builder = Strongroom::builder(folder.join("store"), roots, Dated).service_speaker(ISSUER, "service");
+    builder.boxes_per_cell(4).clock(clock.clone())
+}
+
 /// Goes past the end of every credential that ends when those of these tests do.
 pub fn expire(clock: &ManualClock) {
     clock.advance(Duration::from_secs(600));

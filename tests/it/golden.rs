@@ -8,8 +8,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use strongroom::backup::{BackupPlan, TenantRestore};
 use strongroom::{CollectionDef, ErrorKind, LocalRoots, RootId, Strongroom, TenantState};
 
+use crate::drill::Drill;
 use crate::folders;
 use crate::support::{self, CUSTODIAN, ISSUER, user};
 
@@ -112,8 +114,32 @@ fn a_store_of_format_1_opens_and_reads_back() {
     assert_eq!(session.collection(&FILES).unwrap().count().unwrap(), 1);
 }
 
+#[test]
+fn a_store_that_knew_nothing_of_backups_is_backed_up_and_comes_back() {
+    let copy = copy_of_golden();
+    let drill = Drill::new(copy.path());
+    let room = drill.open();
+    drill.export(&room);
+    let custody = room.custody(CUSTODIAN).unwrap();
+    custody.backup(BackupPlan::store(drill.backups())).unwrap();
+    // Every shape of keys beside itself, and the whole store elsewhere.
+    custody.restore_tenant(&TenantRestore::new(drill.backups(), "contoso", "contoso-again")).unwrap();
+    read_records_of(&room, "contoso-again");
+    drop((custody, room));
+    let elsewhere = copy.path().join("elsewhere");
+    drill.restore().store_into(&elsewhere).unwrap();
+    let room = Strongroom::builder(elsewhere, drill.roots(), support::Plain).service_speaker(ISSUER, "service");
+    let room = room.open().unwrap();
+    read_records(&room);
+    assert_eq!(room.session(&user("fabrikam"), "fabrikam").unwrap_err().kind(), ErrorKind::Denied, "still suspended");
+}
+
 fn read_records(room: &Strongroom) {
-    let session = room.session(&format!("{ISSUER}|contoso|read"), "contoso").unwrap();
+    read_records_of(room, "contoso");
+}
+
+fn read_records_of(room: &Strongroom, tenant: &str) {
+    let session = room.session(&format!("{ISSUER}|contoso|read"), tenant).unwrap();
     let names: Vec<String> = session.collections().unwrap().into_iter().map(|collection| collection.name).collect();
     assert_eq!(names, ["events", "files", "mail", "paths"]);
     let (mail, events) = (session.collection(&MAIL).unwrap(), session.collection(&EVENTS).unwrap());

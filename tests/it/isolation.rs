@@ -10,7 +10,7 @@ use crate::matrix::World;
 use crate::program::Actor;
 use crate::support::{self, user};
 
-/// `+` allowed, `D` denied, `C` closed, `N` not found. Columns: a reading and writing principal of the tenant (at the
+/// `+` allowed, `D` denied, `C` closed, `N` not found, `K` its key destroyed. Columns: a reading and writing principal of the tenant (at the
 /// custodian's door: a custodian), one who may only read, only write, of another tenant, of the same tenant claim of
 /// another issuer, without a role, with no credential at all; then the right one, and between the door and the call
 /// (at the doors: before the door) it expires, the tenant is suspended or deleted, or the store is closed.
@@ -26,6 +26,11 @@ Custody::suspend_tenant      +    D     D     D      D    D         D       C   
 Custody::resume_tenant       +    D     D     D      D    D         D       C         +       N      C
 Custody::delete_tenant       +    D     D     D      D    D         D       C         +       N      C
 Custody::tenants             +    D     D     D      D    D         D       C         +       +      C
+Custody::export_rings        +    D     D     D      D    D         D       C         +       +      C
+Custody::backup              +    D     D     D      D    D         D       C         +       +      C
+Custody::backups             +    D     D     D      D    D         D       C         +       +      C
+Custody::verify_backup       +    D     D     D      D    D         D       C         +       +      C
+Custody::restore_tenant      +    D     D     D      D    D         D       C         D       K      C
 Session::tenant              +    +     +     D      D    +         D       +         +       +      +
 Session::identity            +    +     +     D      D    +         D       +         +       +      +
 Session::collection          +    +     +     D      D    D         D       C         D       D      C
@@ -91,12 +96,13 @@ fn mismatches(table: &str) -> Vec<String> {
     let folder = tempfile::tempdir().unwrap();
     let mut mismatches = Vec::new();
     for Cell { method, column, expected } in cells(table) {
-        let world = World::new(folder.path());
+        let world = World::for_method(method, folder.path());
         let found = match world.attempt(method, column).map_err(|error| error.kind()) {
             Ok(()) => '+',
             Err(ErrorKind::Denied) => 'D',
             Err(ErrorKind::Closed) => 'C',
             Err(ErrorKind::NotFound) => 'N',
+            Err(ErrorKind::KeyDestroyed) => 'K',
             Err(other) => panic!("{method} as {column}: {other:?}"),
         };
         if found != expected {

@@ -11,6 +11,7 @@
 
 mod budgets;
 mod bulk;
+mod backup;
 mod chance;
 mod child;
 mod children;
@@ -18,6 +19,7 @@ mod collections;
 mod crash;
 mod dated;
 mod deadlines;
+mod drill;
 mod durability;
 mod engines;
 mod folders;

@@ -8,6 +8,9 @@ use strongroom::{
     WriteBatch,
 };
 
+use strongroom::backup::{BackupPlan, EscrowKey, EscrowLock, TenantRestore};
+use tempfile::TempDir;
+
 use crate::dated;
 use crate::support::ISSUER;
 
@@ -23,19 +26,42 @@ pub struct World {
     room: Strongroom,
     clock: Arc<ManualClock>,
     version: Version,
+    /// Where the store lies, if it lies on a disk.
+    home: Option<TempDir>,
 }
 
 impl World {
     pub fn new(folder: &Path) -> Self {
         let clock = dated::clock();
-        let room = dated::in_memory(folder, &clock).open().unwrap();
+        Self::populate(dated::in_memory(folder, &clock).open().unwrap(), clock)
+    }
+
+    fn populate(room: Strongroom, clock: Arc<ManualClock>) -> Self {
         let custody = room.custody(&dated::custodian()).unwrap();
         custody.create_tenant(TenantSpec::new("contoso", ISSUER, "contoso")).unwrap();
         custody.create_tenant(TenantSpec::new("fabrikam", ISSUER, "fabrikam")).unwrap();
         custody.create_tenant(TenantSpec::new("twin", OTHER_ISSUER, "contoso")).unwrap();
         let notes = room.session(&dated::user("contoso"), "contoso").unwrap().collection(&NOTES).unwrap();
         let version = notes.put(&KEY, &b"kept".to_vec()).unwrap();
-        Self { room, clock, version }
+        Self { room, clock, version, home: None }
+    }
+
+    /// The same store on disk, with a backup, for what works with backups, and in memory for all else.
+    pub fn for_method(method: &str, folder: &Path) -> Self {
+        if !["backup", "backups", "verify_backup", "restore_tenant"]
+            .iter()
+            .any(|name| method == format!("Custody::{name}"))
+        {
+            return Self::new(folder);
+        }
+        let home = tempfile::tempdir_in(folder).unwrap();
+        let clock = dated::clock();
+        let mut world = Self::populate(dated::on_disk(home.path(), &clock).open().unwrap(), clock);
+        let custody = world.room.custody(&dated::custodian()).unwrap();
+        custody.export_rings(home.path().join("rings.age"), &lock()).unwrap();
+        custody.backup(BackupPlan::store(home.path().join("backups"))).unwrap();
+        world.home = Some(home);
+        world
     }
 
     /// Calls `method` as the bearer of the credential of `column`, after what befalls in that column.
@@ -84,6 +110,8 @@ impl World {
     fn in_custody(&self, method: &str, column: &str) -> Result<()> {
         let custody = self.room.custody(&custodian(column))?;
         self.befall(column);
+        let home = self.home.as_ref().map_or(Path::new("/nowhere"), TempDir::path);
+        let backups = home.join("backups");
         match method {
             "create_tenant" => custody.create_tenant(TenantSpec::new("newcomer", ISSUER, "newcomer")).map(drop),
             "create_tenants" => custody.create_tenants(newcomers()).map(drop),
@@ -91,6 +119,16 @@ impl World {
             "suspend_tenant" => custody.suspend_tenant("contoso"),
             "resume_tenant" => custody.resume_tenant("contoso"),
             "delete_tenant" => custody.delete_tenant("contoso"),
+            "export_rings" => {
+                let elsewhere = tempfile::tempdir().unwrap();
+                custody.export_rings(elsewhere.path().join("rings.age"), &lock()).map(drop)
+            }
+            "backup" => custody.backup(BackupPlan::store(backups)).map(drop),
+            "backups" => custody.backups(backups).map(|backups| assert_eq!(backups.len(), 1)),
+            "verify_backup" => custody.verify_backup(backups, None).map(drop),
+            "restore_tenant" => {
+                custody.restore_tenant(&TenantRestore::new(backups, "contoso", "contoso-again")).map(drop)
+            }
             "tenants" => custody.tenants().map(drop),
             _ => panic!("no call for Custody::{method}"),
         }
@@ -184,6 +222,10 @@ fn newcomers() -> Vec<TenantSpec> {
 fn filled(session: &Session) -> WriteBatch {
     let filled = session.batch().put(&NOTES, &2, &b"batched".to_vec());
     filled.unwrap_or_else(|_| session.batch())
+}
+
+fn lock() -> EscrowLock {
+    EscrowLock::recipients([EscrowKey::generate().1.as_str()]).unwrap()
 }
 
 fn principal(column: &str) -> String {

@@ -45,7 +45,7 @@ fn spellings(text: &str) -> Vec<Vec<u8>> {
 }
 
 /// Where in the files of a folder the text is found: in their bytes and in their names.
-fn hits(folder: &Path, text: &str) -> Vec<String> {
+pub fn hits(folder: &Path, text: &str) -> Vec<String> {
     let mut found = Vec::new();
     for path in folders::everything(folder) {
         let bytes = if path.is_file() { fs::read(&path).unwrap() } else { Vec::new() };

@@ -277,6 +277,15 @@ impl Engine for RocksEngine {
         self.check_latch()?;
         self.observe(self.db().flush_wal(true))
     }
+
+    #[cfg(feature = "backup")]
+    fn checkpoint(&self, to: &Path) -> Result<()> {
+        self.check_latch()?;
+        self.check_process()?;
+        let checkpoint = rocksdb::checkpoint::Checkpoint::new(self.db()).map_err(foreign)?;
+        // Flushes what is in memory only, so that the copy is made of tables.
+        self.observe(checkpoint.create_checkpoint(to))
+    }
 }
 
 /// What a database takes on the disk, as far as budgets ask for it.

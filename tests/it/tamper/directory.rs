@@ -22,7 +22,8 @@ fn the_row_of_a_deleted_tenant_goes_and_is_refused_beside_the_heir_of_its_box() 
     let before = RawDatabase::open(&zero).rows(0);
     sample.open(&sample.store()).unwrap().custody(CUSTODIAN).unwrap().delete_tenant("contoso").unwrap();
     let after = RawDatabase::open(&zero).rows(0);
-    assert_eq!(after.len() + 1, before.len(), "its row is gone");
+    let tenants = |rows: &Rows| rows.keys().filter(|key| key.starts_with(&[0, 0, 0, 1])).count();
+    assert_eq!(tenants(&after) + 1, tenants(&before), "its row is gone");
     support::make_tenants(&sample.open(&sample.store()).unwrap(), &["heir"]);
     let database = RawDatabase::open(&zero);
     let gone = before.iter().filter(|(key, _)| !after.contains_key(*key));

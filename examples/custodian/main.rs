@@ -1,4 +1,5 @@
-//! A tool for custodians of a store: they make, suspend, resume and delete tenants, and read no record.
+//! A tool for custodians of a store: they make, suspend, resume and delete tenants, back them up and restore them, and
+//! read no record.
 //!
 //! ```sh
 //! STRONGROOM_TOKEN=.. cargo run --example custodian -- \
@@ -8,14 +9,17 @@
 //! It opens the store itself, so the service must not be running. A running service offers the same acts through
 //! `Strongroom::custody`.
 
+mod safekeeping;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use safekeeping::Terms;
 use strongroom::identity::{Jwks, JwtVerifier, Oidc};
 use strongroom::{Custody, ErrorKind, LocalRoots, Strongroom, TenantSpec, TenantState};
 
 const USAGE: &str = "\
-Makes, suspends, resumes and deletes the tenants of a strongroom.
+Makes, suspends, resumes, deletes, backs up and restores the tenants of a strongroom.
 
 usage: custodian OPTIONS COMMAND
 
@@ -26,7 +30,22 @@ commands:
   resume NAME                admits its sessions again
   delete NAME --yes          destroys its keys and wipes its records, for ever
 
-options, all required but the last two:
+  recovery-key FILE          makes a recovery key; prints what to seal escrows to
+  ring export FILE           all rings, sealed to each --recipient, or to STRONGROOM_PASSPHRASE
+  backup FOLDER              the store, or the --cell or --tenant; what is unchanged is not copied again
+  backup list FOLDER         the backups in a folder
+  backup verify FOLDER       reads every byte of a backup
+  backup drill FOLDER ESCROW SCRATCH
+                             restores a backup into an absent folder, opens every record, and removes it
+  restore tenant FOLDER NAME NEW-NAME
+                             a tenant as it was, beside the living ones
+  restore store FOLDER ESCROW
+                             the whole store, into an absent or empty --store
+  restore cell FOLDER ESCROW NUMBER
+                             one cell of the --store
+  (`drill`, `restore store` and `restore cell` need no token: only --keys, the escrow and what unseals it)
+
+options, all required but the last two (and those of backups, below):
   --store FOLDER             the store; it must not be open in a running service
   --keys FOLDER              the root keys, which never lie in the store
   --jwks FILE                the public keys of the issuer of your token
@@ -34,6 +53,14 @@ options, all required but the last two:
   --audience NAME            the service, as the token's `aud` says
   --service TENANT           the tenant claim of the service's own people; `service` unless said otherwise
   --root NAME                the service's root key among the keys; `service` unless said otherwise
+
+options of escrows and backups:
+  --recipient KEY            a recovery key (age1..); may be given several times
+  --identity FILE            the secret half of a recovery key, to open an escrow
+  --number N                 which backup; the newest unless said otherwise
+  --cell N, --tenant NAME    back up only this
+  --escrow-never             back up though no escrow holds the rings
+  --accept-gaps              go on though cells, rings or newer backups are missing or damaged
 
 Your token is taken from the variable STRONGROOM_TOKEN, never from the command line, where other users of the
 machine could see it. It needs the role `strongroom.custodian`.
@@ -46,7 +73,7 @@ struct Failure {
 }
 
 /// What a command does.
-type Act<'c> = Box<dyn Fn(&Custody) -> strongroom::Result<()> + 'c>;
+type Act<'c> = Box<dyn Fn(&Custody) -> Result<(), Failure> + 'c>;
 
 #[derive(Default)]
 struct Options {
@@ -57,6 +84,7 @@ struct Options {
     audience: String,
     service: String,
     root: String,
+    terms: Terms,
     command: Vec<String>,
 }
 
@@ -83,17 +111,27 @@ fn main() -> ExitCode {
 fn run(options: &Options) -> Result<(), Failure> {
     let command: Vec<&str> = options.command.iter().map(String::as_str).collect();
     let act: Act<'_> = match *command.as_slice() {
+        ["recovery-key", file] => return safekeeping::recovery_key(file),
+        _ if safekeeping::is_offline(&command) => return safekeeping::offline(options, &command),
+        ["ring", "export", file] => Box::new(move |custody| safekeeping::export(custody, &options.terms, file)),
+        ["backup", "list", folder] => Box::new(move |custody| safekeeping::list(custody, folder)),
+        ["backup", "verify", folder] => Box::new(move |custody| safekeeping::verify(custody, &options.terms, folder)),
+        ["backup", folder] => Box::new(move |custody| safekeeping::back_up(custody, &options.terms, folder)),
+        ["restore", "tenant", folder, tenant, name] => {
+            Box::new(move |custody| safekeeping::restore_tenant(custody, &options.terms, folder, tenant, name))
+        }
         ["list"] => Box::new(list),
         ["create", name, issuer, tenant] => {
-            Box::new(move |custody| custody.create_tenant(TenantSpec::new(name, issuer, tenant)).map(drop))
+            Box::new(move |custody| Ok(custody.create_tenant(TenantSpec::new(name, issuer, tenant)).map(drop)?))
         }
-        ["suspend", name] => Box::new(move |custody| custody.suspend_tenant(name)),
-        ["resume", name] => Box::new(move |custody| custody.resume_tenant(name)),
-        ["delete", name, "--yes"] => Box::new(move |custody| custody.delete_tenant(name)),
+        ["suspend", name] => Box::new(move |custody| Ok(custody.suspend_tenant(name)?)),
+        ["resume", name] => Box::new(move |custody| Ok(custody.resume_tenant(name)?)),
+        ["delete", name, "--yes"] => Box::new(move |custody| Ok(custody.delete_tenant(name)?)),
         ["delete", _] => return Err(usage("deleting is for ever; add --yes if that is what you want")),
         [] => return Err(usage("no command")),
         [command, ..] => return Err(usage(format!("`{command}` is no command, or not with these arguments"))),
     };
+    options.check()?;
     let token = std::env::var("STRONGROOM_TOKEN").map_err(|_| usage("STRONGROOM_TOKEN is not set"))?;
     let room = open(options)?;
     let custody = room.custody(token.trim())?;
@@ -124,7 +162,7 @@ fn open(options: &Options) -> Result<Strongroom, Failure> {
     })
 }
 
-fn list(custody: &Custody) -> strongroom::Result<()> {
+fn list(custody: &Custody) -> Result<(), Failure> {
     let tenants = custody.tenants()?;
     let width = tenants.iter().map(|tenant| tenant.name.as_str().len()).max().unwrap_or(0).max("tenant".len());
     println!("{:width$}  {:9}  spoken for by", "tenant", "state");
@@ -146,32 +184,50 @@ impl Options {
         let mut options = Self { service: "service".into(), root: "service".into(), ..Self::default() };
         let mut arguments = arguments.into_iter();
         while let Some(argument) = arguments.next() {
-            if !argument.starts_with("--") || argument == "--yes" {
-                options.command.push(argument);
-                continue;
-            }
-            let value = arguments.next().ok_or_else(|| usage(format!("{argument} needs a value")))?;
             match argument.as_str() {
-                "--store" => options.store = value.into(),
-                "--keys" => options.keys = value.into(),
-                "--jwks" => options.jwks = value.into(),
-                "--issuer" => options.issuer = value,
-                "--audience" => options.audience = value,
-                "--service" => options.service = value,
-                "--root" => options.root = value,
-                _ => return Err(usage(format!("{argument} is no option"))),
+                "--escrow-never" => options.terms.escrow_never = true,
+                "--accept-gaps" => options.terms.accept_gaps = true,
+                "--yes" => options.command.push(argument.clone()),
+                other if !other.starts_with("--") => options.command.push(argument.clone()),
+                _ => options.take(&argument, arguments.next())?,
             }
         }
+        Ok(options)
+    }
+
+    fn take(&mut self, argument: &str, value: Option<String>) -> Result<(), Failure> {
+        let number = |value: &str| value.parse::<u64>().map_err(|_| usage(format!("{argument} needs a number")));
+        let value = value.ok_or_else(|| usage(format!("{argument} needs a value")))?;
+        match argument {
+            "--store" => self.store = value.into(),
+            "--keys" => self.keys = value.into(),
+            "--jwks" => self.jwks = value.into(),
+            "--issuer" => self.issuer = value,
+            "--audience" => self.audience = value,
+            "--service" => self.service = value,
+            "--root" => self.root = value,
+            "--recipient" => self.terms.recipients.push(value),
+            "--identity" => self.terms.identity = value.into(),
+            "--tenant" => self.terms.tenant = Some(value),
+            "--cell" => self.terms.cell = Some(u32::try_from(number(&value)?).map_err(|_| usage("no such cell"))?),
+            "--number" => self.terms.number = Some(number(&value)?),
+            _ => return Err(usage(format!("{argument} is no option"))),
+        }
+        Ok(())
+    }
+
+    /// What opening a store needs.
+    fn check(&self) -> Result<(), Failure> {
         let missing = [
-            ("--store", options.store.as_os_str().is_empty()),
-            ("--keys", options.keys.as_os_str().is_empty()),
-            ("--jwks", options.jwks.as_os_str().is_empty()),
-            ("--issuer", options.issuer.is_empty()),
-            ("--audience", options.audience.is_empty()),
+            ("--store", self.store.as_os_str().is_empty()),
+            ("--keys", self.keys.as_os_str().is_empty()),
+            ("--jwks", self.jwks.as_os_str().is_empty()),
+            ("--issuer", self.issuer.is_empty()),
+            ("--audience", self.audience.is_empty()),
         ];
         match missing.iter().find(|(_, is_missing)| *is_missing) {
             Some((option, _)) => Err(usage(format!("{option} is missing"))),
-            None => Ok(options),
+            None => Ok(()),
         }
     }
 }

@@ -1,0 +1,66 @@
+//! The store's signature: Ed25519 (RFC 8032) under a key that tenant zero keeps.
+
+use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::context::Context;
+use crate::error::{Error, Result};
+use crate::secret::Key32;
+
+pub(super) const SIGNATURE_LEN: usize = 64;
+
+/// Signs for a store.
+pub(super) struct Signer(Ed25519KeyPair);
+
+/// Whose signature a reader of backups believes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct PublicKey(pub(super) [u8; 32]);
+
+impl Signer {
+    pub(super) fn new(seed: &Key32) -> Result<Self> {
+        let pair = Ed25519KeyPair::from_seed_unchecked(seed.expose_secret());
+        pair.map(Self).map_err(|_| Error::internal("the signing key of the store cannot be used"))
+    }
+
+    pub(super) fn public(&self) -> Result<PublicKey> {
+        let key = <[u8; 32]>::try_from(self.0.public_key().as_ref());
+        key.map(PublicKey).map_err(|_| Error::internal("a public key has another length"))
+    }
+
+    pub(super) fn sign(&self, manifest: &[u8]) -> Result<[u8; SIGNATURE_LEN]> {
+        let signature = self.0.sign(message(manifest).as_slice());
+        signature.as_ref().try_into().map_err(|_| Error::internal("a signature has another length"))
+    }
+}
+
+impl PublicKey {
+    pub(super) fn vouches_for(&self, manifest: &[u8], signature: &[u8; SIGNATURE_LEN]) -> bool {
+        UnparsedPublicKey::new(&ED25519, self.0).verify(message(manifest).as_slice(), signature).is_ok()
+    }
+}
+
+/// `ctx("strongroom/v1/backup-manifest", SHA-256(manifest))`
+fn message(manifest: &[u8]) -> Context {
+    Context::new("strongroom/v1/backup-manifest").bytes(&Sha256::digest(manifest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signature_is_good_for_its_bytes_and_its_key_alone() {
+        let signer = |byte: u8| Signer::new(&Key32::with(|seed| seed.fill(byte))).unwrap();
+        let (ours, others) = (signer(1), signer(2));
+        let signature = ours.sign(b"manifest").unwrap();
+        assert!(ours.public().unwrap().vouches_for(b"manifest", &signature));
+        assert!(!ours.public().unwrap().vouches_for(b"Manifest", &signature));
+        assert!(!others.public().unwrap().vouches_for(b"manifest", &signature));
+        for bit in 0..SIGNATURE_LEN * 8 {
+            let mut changed = signature;
+            changed[bit / 8] ^= 1 << (bit % 8);
+            assert!(!ours.public().unwrap().vouches_for(b"manifest", &changed), "bit {bit}");
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! What backups and escrows ask of the directory: a moment in which nothing changes, who is covered by an escrow, who
+//! has been deleted, and rows that come back.
+
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroize;
+
+use super::tombstone::{TOMBSTONES, entomb};
+use super::{
+    Arc, Batch, Cell, Cells, DIRTY, Directory, Durability, Entropy, Error, Incarnation, Newcomer, Result, Ring, Row,
+    STORE, Status, TENANTS, Table, Tenant, dirty_key, keys,
+};
+use crate::engine::View;
+use crate::name::TenantName;
+use crate::seal::{Envelope, HiddenNames};
+use crate::secret::Key32;
+
+/// Incarnations whose rings have been exported, and as what.
+const EXPORTS: Table = Table { keyspace: 0, collection: 8 };
+const SIGNING_KEY: &[u8] = b"signing key";
+const EXPORT_COUNT: &[u8] = b"exports";
+/// Rows changed at once.
+const BATCH_ROWS: usize = 1024;
+
+/// What the store remembers of an exported ring.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Export {
+    pub(crate) incarnation: Incarnation,
+    epoch: u32,
+    sequence: u64,
+    exported_secs: u64,
+    /// SHA-256 of the escrow.
+    escrow: [u8; 32],
+}
+
+impl Directory {
+    /// The store's id: the incarnation of tenant zero.
+    pub(crate) fn store_id(&self) -> Incarnation {
+        self.belief.incarnation
+    }
+
+    pub(crate) fn cells(&self) -> &Arc<Cells> {
+        &self.cells
+    }
+
+    pub(crate) fn entropy(&self) -> &dyn Entropy {
+        &*self.entropy
+    }
+
+    /// Where root keys lie, if they are files.
+    pub(crate) fn roots_location(&self) -> Option<&std::path::Path> {
+        self.roots.location()
+    }
+
+    /// Lends the rows while no tenant is made, deleted, suspended, resumed or stamped. Records are written all the
+    /// while.
+    pub(crate) fn hold_still<T>(&self, work: impl FnOnce(&[Row]) -> Result<T>) -> Result<T> {
+        let _changes = self.begin_change();
+        let rows: Vec<Row> = self.list().iter().map(|tenant| tenant.row(tenant.status())).collect();
+        work(&rows)
+    }
+
+    /// A snapshot of the store's own records.
+    pub(crate) fn zero_view(&self) -> Result<Box<dyn View>> {
+        self.zero.engine.view()
+    }
+
+    /// The first bytes of every engine key of the store's own rows that belong to no tenant in particular.
+    pub(crate) fn store_prefix() -> [u8; 4] {
+        STORE.collection.to_be_bytes()
+    }
+
+    /// The engine key of a tenant's row.
+    pub(crate) fn row_key(&self, name: &TenantName) -> Result<Vec<u8>> {
+        let names = HiddenNames::new(&*self.ring()?, TENANTS.collection)?;
+        Ok(names.encode(std::iter::once(name.as_str().as_bytes())))
+    }
+
+    /// A row of the directory, from the bytes in which it was stored.
+    pub(crate) fn open_row(&self, key: &[u8], sealed: &[u8]) -> Result<Row> {
+        let place = crate::seal::Place { collection: TENANTS.collection, engine_key: key };
+        crate::metadata::decode(crate::seal::open(&*self.ring()?, place, sealed)?.value())
+    }
+
+    /// The secret half of the key that signs what leaves the store, made at first need.
+    pub(crate) fn signing_seed(&self) -> Result<Key32> {
+        let _changes = self.begin_change();
+        let ring = self.ring()?;
+        if let Some(mut seed) = STORE.get::<[u8; 32]>(&*self.zero.engine, &ring, &[SIGNING_KEY])? {
+            let secret = Key32::with(|bytes| bytes.copy_from_slice(&seed));
+            seed.zeroize();
+            return Ok(secret);
+        }
+        let seed = Key32::random(&*self.entropy)?;
+        let mut batch = Batch::new(Durability::Synced);
+        STORE.put(&mut batch, &ring, &*self.entropy, &[SIGNING_KEY], seed.expose_secret())?;
+        self.zero.engine.apply(batch)?;
+        Ok(seed)
+    }
+
+    /// How many exports have begun. One that has a higher number than this is of a later moment.
+    pub(crate) fn export_count(&self) -> Result<u64> {
+        Ok(STORE.get(&*self.zero.engine, &*self.ring()?, &[EXPORT_COUNT])?.unwrap_or(0))
+    }
+
+    /// The number of an export that begins now.
+    pub(crate) fn begin_export(&self) -> Result<u64> {
+        let _changes = self.begin_change();
+        let number = self.export_count()? + 1;
+        let (mut batch, ring) = (Batch::new(Durability::Synced), self.ring()?);
+        STORE.put(&mut batch, &ring, &*self.entropy, &[EXPORT_COUNT], &number)?;
+        self.zero.engine.apply(batch)?;
+        Ok(number)
+    }
+
+    /// Hands the slots of the store and of every tenant that is not being deleted to `take`, with what to remember of
+    /// them once they lie safe. Tenants whose ring is damaged are handed over without slots, and counted.
+    pub(crate) fn export_rings(
+        &self,
+        mut take: impl FnMut(Incarnation, Vec<Vec<u8>>) -> Result<()>,
+    ) -> Result<(Vec<Row>, usize)> {
+        self.hold_still(|rows| {
+            take(self.store_id(), keys::export(&self.zero.rings, 0, &self.belief)?)?;
+            let (mut exported, mut damaged) = (Vec::new(), 0);
+            for row in rows.iter().filter(|row| row.status != Status::Destroying) {
+                let slots = self.cells.with_rings(row.cell, |rings| keys::export(rings, row.box_number, &row.belief()));
+                match slots {
+                    Ok(slots) => {
+                        take(row.incarnation, slots)?;
+                        exported.push(row.clone());
+                    }
+                    Err(error) => {
+                        tracing::error!(incarnation = ?row.incarnation, %error, "a ring cannot be exported");
+                        take(row.incarnation, Vec::new())?;
+                        damaged += 1;
+                    }
+                }
+            }
+            Ok((exported, damaged))
+        })
+    }
+
+    /// Remembers which rings lie in the escrow with this digest; what is remembered of other tenants goes.
+    pub(crate) fn remember_exports(&self, rows: &[Row], escrow: [u8; 32]) -> Result<()> {
+        let _changes = self.begin_change();
+        let (ring, exported_secs) = (self.ring()?, self.clock.wall_ms() / 1000);
+        let before = self.exports()?;
+        let gone: Vec<&Export> =
+            before.values().filter(|export| !rows.iter().any(|row| row.incarnation == export.incarnation)).collect();
+        for exports in gone.chunks(BATCH_ROWS) {
+            let mut batch = Batch::new(Durability::Synced);
+            for export in exports {
+                EXPORTS.delete(&mut batch, &ring, &[export.incarnation.as_bytes()])?;
+            }
+            self.zero.engine.apply(batch)?;
+        }
+        for rows in rows.chunks(BATCH_ROWS) {
+            let mut batch = Batch::new(Durability::Synced);
+            for row in rows {
+                let (incarnation, epoch, sequence) = (row.incarnation, row.epoch.number, row.sequence);
+                let export = Export { incarnation, epoch, sequence, exported_secs, escrow };
+                EXPORTS.put(&mut batch, &ring, &*self.entropy, &[incarnation.as_bytes()], &export)?;
+            }
+            self.zero.engine.apply(batch)?;
+        }
+        Ok(())
+    }
+
+    /// What has been exported, by incarnation.
+    pub(crate) fn exports(&self) -> Result<HashMap<Incarnation, Export>> {
+        let exports: Vec<Export> = EXPORTS.list(&*self.zero.engine.view()?, &*self.ring()?, &[])?;
+        Ok(exports.into_iter().map(|export| (export.incarnation, export)).collect())
+    }
+
+    /// What a deleted tenant is called in lists that leave the store: the hidden name of its incarnation, which only
+    /// the store's ring can make, and makes always alike.
+    pub(crate) fn grave(&self, incarnation: Incarnation) -> Result<Vec<u8>> {
+        let names = HiddenNames::new(&*self.ring()?, TOMBSTONES.collection)?;
+        Ok(names.encode(std::iter::once(&incarnation.as_bytes()[..])))
+    }
+
+    /// Where the graves of a snapshot lie: the keys from here to there.
+    pub(crate) fn graves() -> ([u8; 4], [u8; 4]) {
+        (TOMBSTONES.collection.to_be_bytes(), (TOMBSTONES.collection + 1).to_be_bytes())
+    }
+
+    /// Removes a tenant whose row came back with a backup after it had been deleted: its row goes, and its box is
+    /// wiped before it is used again.
+    pub(crate) fn bury(&self, row: &Row) -> Result<()> {
+        let _changes = self.begin_change();
+        let (mut batch, ring) = (Batch::new(Durability::Synced), self.ring()?);
+        TENANTS.delete(&mut batch, &ring, &[row.name.as_str().as_bytes()])?;
+        self.mark_dirty(&mut batch, &ring, (row.cell, row.box_number))?;
+        entomb(&mut batch, &ring, &*self.entropy, row.incarnation, self.clock.wall_ms() / 1000)?;
+        self.zero.engine.apply(batch)?;
+        self.forget(row);
+        Ok(())
+    }
+
+    fn mark_dirty(&self, batch: &mut Batch, ring: &Ring, place: (u32, u32)) -> Result<()> {
+        let [cell, number] = dirty_key(place);
+        DIRTY.put(batch, ring, &*self.entropy, &[&cell, &number], &place)
+    }
+
+    fn forget(&self, row: &Row) {
+        let mut known = self.known_mut();
+        if let Some(tenant) = known.get(row.name.as_str()).cloned() {
+            known.remove(&tenant);
+        }
+    }
+
+    /// Whether the engine key of one of the store's own rows is that of a tenant's row.
+    pub(crate) fn is_row_key(key: &[u8]) -> bool {
+        key.starts_with(&TENANTS.collection.to_be_bytes())
+    }
+
+    /// Takes back that a tenant's box has a catalog: it comes back as it was before it had one.
+    pub(crate) fn unstamp(&self, row: &Row) -> Result<()> {
+        let _changes = self.begin_change();
+        self.write(&Row { stamped: false, ..row.clone() })
+    }
+
+    /// Marks free boxes as not clean: they are wiped before they are used.
+    pub(crate) fn soil(&self, cell: u32, boxes: &[u32]) -> Result<()> {
+        let _changes = self.begin_change();
+        let (mut batch, ring) = (Batch::new(Durability::Synced), self.ring()?);
+        boxes.iter().try_for_each(|&number| self.mark_dirty(&mut batch, &ring, (cell, number)))?;
+        self.zero.engine.apply(batch)
+    }
+
+    /// Makes a tenant that nobody can sign in to until [`unveil`](Self::unveil): as one that is being deleted, so that
+    /// the next opening removes it if a crash comes first.
+    pub(crate) fn create_veiled(&self, newcomer: &Newcomer) -> Result<(Arc<Tenant>, Ring)> {
+        self.cells.check_region(newcomer.region.as_ref())?;
+        let made = self.create_in_one_cell(&[newcomer], Status::Destroying)?;
+        made.into_iter().next().ok_or_else(|| Error::internal("no tenant was made"))
+    }
+
+    /// Opens a tenant that was made under a veil.
+    pub(crate) fn unveil(&self, tenant: &Tenant, stamped: bool) -> Result<()> {
+        let _changes = self.begin_change();
+        let known = self.find(tenant.name().as_str());
+        if known.is_none_or(|known| known.incarnation() != tenant.incarnation()) {
+            return Err(Error::conflict("the tenant was deleted while it was restored"));
+        }
+        self.write(&Row { stamped, ..tenant.row(Status::Active) })?;
+        if stamped {
+            tenant.set_stamped();
+        }
+        tenant.set_status(Status::Active);
+        Ok(())
+    }
+
+    /// The engine of the box of a tenant under a veil.
+    pub(crate) fn engine_of(&self, tenant: &Tenant) -> Result<Arc<dyn crate::engine::Engine>> {
+        self.cells.engine(tenant.cell_number())
+    }
+}
+
+impl Export {
+    /// Whether this covers the ring that a row describes.
+    pub(crate) fn covers(&self, row: &Row) -> bool {
+        row.next.is_none() && self.epoch == row.epoch.number && self.sequence == row.sequence
+    }
+}
+
+/// Puts rows back as they were stored, into a store that has none yet.
+pub(crate) struct Refill<'z> {
+    zero: &'z Cell,
+    batch: Batch,
+    held: usize,
+}
+
+impl<'z> Refill<'z> {
+    pub(crate) fn new(zero: &'z Cell) -> Self {
+        Self { zero, batch: Batch::new(Durability::Synced), held: 0 }
+    }
+
+    pub(crate) fn push(&mut self, key: Vec<u8>, row: Envelope) -> Result<()> {
+        self.batch.put(0, key, row);
+        self.held += 1;
+        if self.held == BATCH_ROWS { self.flush() } else { Ok(()) }
+    }
+
+    /// Every row is on the disk when this returns.
+    pub(crate) fn flush(&mut self) -> Result<()> {
+        self.held = 0;
+        self.zero.engine.apply(std::mem::replace(&mut self.batch, Batch::new(Durability::Synced)))
+    }
+}

@@ -1,0 +1,9 @@
+//! Backups and what comes back from them.
+
+mod cells;
+mod damage;
+mod deleted;
+mod escrows;
+pub mod kills;
+mod stores;
+mod tenants;
