@@ -142,11 +142,11 @@ pub use collection::{
     KeyMode, Prefix, Scan, VALUE_MAX_LEN, WriteBatch,
 };
 pub use custody::{Custody, TenantSpec, TenantState, TenantSummary};
-pub use directory::Speaker;
+pub use directory::{Speaker, Stats};
 pub use engine::Durability;
 pub use error::{Error, ErrorKind, Result};
 pub use kms::{LocalRoots, RootError, RootId, RootKeys, WrapContext, WrapSecret, Wrapped};
 pub use name::{NAME_MAX_LEN, RegionName, TenantName};
 pub use seal::Version;
 pub use session::Session;
-pub use strongroom::{Builder, Stats, Strongroom};
+pub use strongroom::{Builder, Strongroom};

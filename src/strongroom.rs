@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::access;
-use crate::cells::{self, BOXES_MAX, Budgets, CellStats, Cells, RegionPaths};
+use crate::cells::{self, BOXES_MAX, Budgets, Cells, RegionPaths};
 use crate::clock::{Clock, SystemClock};
 use crate::collection::{Authority, Catalog};
 use crate::custody::Custody;
-use crate::directory::{Directory, Speaker, Status, Tenant};
+use crate::directory::{Directory, Speaker, Stats, Status, Tenant};
 use crate::entropy::{Entropy, OsEntropy};
 use crate::error::{Error, Result};
 use crate::identity::Verifier;
@@ -30,16 +30,6 @@ pub struct Strongroom {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     is_open: Arc<AtomicBool>,
-}
-
-/// What a store holds and takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Stats {
-    /// Tenants that the store knows.
-    pub tenants: usize,
-    /// Its cells.
-    pub cells: CellStats,
 }
 
 /// How a store is opened. Required things are arguments of [`Strongroom::builder`]; everything here has a default,
@@ -129,7 +119,7 @@ impl Strongroom {
     /// What the store takes of its budgets now, and how its cells are. Names no tenant.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        Stats { tenants: self.directory.count(), cells: self.directory.cell_stats() }
+        self.directory.stats()
     }
 
     #[cfg(test)]
@@ -168,7 +158,7 @@ impl Builder {
             verifier: Arc::new(verifier),
             service: Vec::new(),
             service_root: "service".to_owned(),
-            boxes_per_cell: 64,
+            boxes_per_cell: 16,
             budgets: Budgets::default(),
             regions: Vec::new(),
             clock: SystemClock::new(),
@@ -190,7 +180,7 @@ impl Builder {
         self
     }
 
-    /// How many boxes a new cell gets: 1 to 4,096, 64 unless said otherwise. Cells that exist keep theirs.
+    /// How many boxes a new cell gets: 1 to 4,096, 16 unless said otherwise. Cells that exist keep theirs.
     pub fn boxes_per_cell(mut self, boxes: u32) -> Self {
         self.boxes_per_cell = boxes;
         self

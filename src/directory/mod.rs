@@ -45,6 +45,21 @@ const NEXT_CELL: &[u8] = b"next cell";
 /// How often keys past their hard expiry are dropped from memory.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
+/// What a store holds and takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Tenants that the store knows.
+    pub tenants: usize,
+    /// Boxes of its cells in which a tenant can be made.
+    pub free_boxes: usize,
+    /// Boxes of deleted tenants that a scan keeps from being wiped whole. They are tried again when a tenant is deleted,
+    /// when there is no free box, and when the store is opened.
+    pub unclean_boxes: usize,
+    /// Its cells.
+    pub cells: CellStats,
+}
+
 /// The tenants of a store, where they live and who may speak for them.
 pub(crate) struct Directory {
     zero: Cell,
@@ -125,12 +140,13 @@ impl Directory {
         self.known().iter().for_each(|tenant| tenant.keys().expire());
     }
 
-    pub(crate) fn count(&self) -> usize {
-        self.known().len()
-    }
-
-    pub(crate) fn cell_stats(&self) -> CellStats {
-        self.cells.stats()
+    /// What the store holds and takes.
+    pub(crate) fn stats(&self) -> Stats {
+        let known = self.known();
+        let (tenants, (free_boxes, occupied)) = (known.len(), known.placement.count());
+        let unclean_boxes = occupied.saturating_sub(tenants);
+        drop(known);
+        Stats { tenants, free_boxes, unclean_boxes, cells: self.cells.stats() }
     }
 
     /// Every tenant, by name.
@@ -196,7 +212,12 @@ impl Directory {
         TENANTS.put(&mut batch, &ring, &*self.entropy, &[row.name.as_str().as_bytes()], &row)?;
         entomb(&mut batch, &ring, &*self.entropy, row.incarnation, self.clock.wall_ms() / 1000)?;
         self.zero.engine.apply(batch)?;
-        self.finish_deletion(&tenant)
+        self.finish_deletion(&tenant)?;
+        // What somebody's scan kept from being wiped before may be free by now.
+        if let Err(error) = self.clean_boxes() {
+            tracing::warn!(%error, "boxes that are to be wiped cannot be looked through now");
+        }
+        Ok(())
     }
 
     /// The store's own ring.

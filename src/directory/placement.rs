@@ -82,6 +82,11 @@ impl Placement {
         }
     }
 
+    /// How many boxes are free, and how many are not.
+    pub(super) fn count(&self) -> (usize, usize) {
+        (self.cells.values().map(|boxes| boxes.free.len()).sum(), self.occupied.len())
+    }
+
     pub(super) fn is_occupied(&self, cell: u32, number: u32) -> bool {
         self.occupied.contains(&(cell, number))
     }

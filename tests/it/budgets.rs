@@ -10,7 +10,7 @@ use strongroom::{Budgets, CellStats, Collection, CollectionDef, Durability, Erro
 use crate::chance::Chance;
 use crate::children::{self, Playing};
 use crate::folders;
-use crate::support::{make_tenants, on_disk, user};
+use crate::support::{CUSTODIAN, make_tenants, on_disk, user};
 
 const NOTES: CollectionDef<&str, Vec<u8>> = CollectionDef::bytes("notes");
 const QUICK: CollectionDef<&str, Vec<u8>> = NOTES.durability(Durability::Buffered);
@@ -123,6 +123,27 @@ fn a_scan_that_stands_still_gives_way_and_says_so() {
     assert_eq!(end.kind(), ErrorKind::Closed);
     assert!(still.next().is_none());
     assert_eq!(notes.count().unwrap(), 301, "begun again it sees everything");
+}
+
+#[test]
+fn a_box_that_a_scan_keeps_unclean_is_wiped_later_and_only_then_handed_out() {
+    let (folder, names) = store_of(4);
+    let room = on_disk(folder.path()).open().unwrap();
+    let custody = room.custody(CUSTODIAN).unwrap();
+    let notes = room.session(&user(&names[0]), &names[0]).unwrap().collection(&QUICK).unwrap();
+    fill(&notes, 400);
+    let mut scan = notes.iter().unwrap();
+    scan.next().unwrap().unwrap();
+    custody.delete_tenant(&names[1]).unwrap();
+    let stats = room.stats();
+    assert_eq!((stats.tenants, stats.free_boxes, stats.unclean_boxes), (3, 0, 1), "a neighbour's scan holds on to it");
+    make_tenants(&room, &["newcomer"]);
+    assert_eq!(room.stats().cells.known, 2, "the newcomer gets another box, in another cell");
+    drop(scan);
+    custody.delete_tenant(&names[2]).unwrap();
+    let stats = room.stats();
+    assert_eq!((stats.tenants, stats.free_boxes, stats.unclean_boxes), (3, 5, 0));
+    assert_eq!(get(&room, &names[0]), names[0].as_bytes());
 }
 
 #[test]

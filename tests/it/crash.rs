@@ -7,7 +7,9 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::time::Duration;
 
-use strongroom::{CollectionDef, Custody, Durability, ErrorKind, KeyMode, Strongroom, TenantSpec, TenantState};
+use strongroom::{
+    Budgets, CollectionDef, Custody, Durability, ErrorKind, KeyMode, Strongroom, TenantSpec, TenantState,
+};
 
 use crate::chance::Chance;
 use crate::children::{self, Playing};
@@ -99,9 +101,19 @@ fn short_life() -> impl Iterator<Item = Op> {
 
 const SHORT_LIFE: u64 = u64::MAX;
 
+/// Every other script has one cell open at a time and closes it as soon as it is idle, so that kills come while cells are
+/// flushed, closed and opened.
+fn store(folder: &Path, which: u64) -> strongroom::Builder {
+    let store = on_disk(folder).boxes_per_cell(2);
+    match which % 2 {
+        0 => store.budgets(Budgets::default().open_cells(1).idle(Duration::ZERO)),
+        _ => store,
+    }
+}
+
 /// The child: writes, and says what has been acknowledged.
 pub fn write_until_killed() {
-    let room = on_disk(&children::folder()).boxes_per_cell(2).open().expect("a store that opens without help");
+    let room = store(&children::folder(), children::which()).open().expect("a store that opens without help");
     children::say("open");
     match children::which() {
         0 => std::thread::sleep(Duration::from_secs(60)),
