@@ -2,11 +2,11 @@
 
 SHELL := /bin/bash
 export CARGO_TARGET_DIR ?= $(HOME)/.cache/strongroom
-export DIR KEEP ALL JSON
+export DIR KEEP ALL JSON LIMIT ONLY OUT
 SECONDS ?= 30
 patiently := .ci/patiently
 
-.PHONY: help demo test fuzz bench lint docs deps
+.PHONY: help demo test fuzz bench growth lint docs deps
 .DEFAULT_GOAL := help
 
 help:
@@ -15,6 +15,8 @@ help:
 	@echo "make test    all tests, those of the documentation too"
 	@echo "make fuzz    each fuzz target for SECONDS=$(SECONDS)"
 	@echo "make bench   the benchmarks"
+	@echo "make growth  what very many tenants cost: a table and plots, for the manual unless OUT=folder"
+	@echo "             LIMIT=tenants at most  ONLY=scales or boxes"
 	@echo "make lint    formatting and clippy"
 	@echo "make docs    the documentation, as docs.rs shows it"
 	@echo
@@ -32,6 +34,9 @@ fuzz: deps
 
 bench: deps
 	@$(patiently) cargo bench --profile dev --features bench-internals
+
+growth: deps
+	@$(patiently) cargo run --quiet --example growth
 
 lint: deps
 	@cargo fmt --check

@@ -6,7 +6,7 @@ use plotters::prelude::*;
 use serde_json::Value;
 
 use super::Outcome;
-use super::report::number;
+use super::report::{number, thousands};
 
 /// A name and its points.
 type Curve = (&'static str, Vec<(f64, f64)>);
@@ -35,7 +35,7 @@ pub fn draw(out: &Path, scales: &[Value], boxes: &[Value]) -> Outcome {
             ("MB, drawn evenly", by_boxes("/evenly/held", 1e6)),
             ("MB, from few cells", by_boxes("/few_cells/held", 1e6)),
             ("ms, median first write, evenly", by_boxes("/evenly/write_ms/0", 1.0)),
-            ("ms to make a tenant, x 100", by_boxes("/together/secs", 4.096 / 100.0)),
+            ("us to make a tenant", by_boxes("/together/secs", 4096.0 / 1e6)),
         ],
     )
 }
@@ -80,15 +80,25 @@ fn chart(path: &Path, title: &str, across: &str, up: &str, curves: &[Curve]) -> 
         least..most.max(least * 1.01)
     };
     let (xs, ys) = (span(|point| point.0), span(|point| point.1));
+    // Room above the curves for their names.
+    let headroom = curves.iter().fold(1.6, |room, _| room * (ys.end / ys.start).powf(0.1));
     let canvas = SVGBackend::new(path, (720, 400)).into_drawing_area();
     canvas.fill(&WHITE)?;
     let mut chart = ChartBuilder::on(&canvas)
         .caption(title, ("sans-serif", 18))
         .margin(12)
+        .margin_right(36)
         .x_label_area_size(40)
         .y_label_area_size(64)
-        .build_cartesian_2d(xs.log_scale(), (ys.start * 0.6..ys.end * 1.6).log_scale())?;
-    chart.configure_mesh().x_desc(across).y_desc(up).light_line_style(WHITE).draw()?;
+        .build_cartesian_2d(xs.log_scale(), (ys.start * 0.6..ys.end * headroom).log_scale())?;
+    chart
+        .configure_mesh()
+        .x_desc(across)
+        .y_desc(up)
+        .x_label_formatter(&|x| thousands(*x))
+        .y_label_formatter(&|y| if *y < 1.0 { y.to_string() } else { thousands(*y) })
+        .light_line_style(WHITE)
+        .draw()?;
     for ((name, points), colour) in curves.iter().zip(COLOURS) {
         let line = chart.draw_series(LineSeries::new(points.iter().copied(), colour.stroke_width(2)))?;
         line.label(*name).legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], colour.stroke_width(2)));

@@ -16,9 +16,7 @@ pub fn write(out: &Path, scales: &[Value], boxes: &[Value]) -> Outcome {
     if !boxes.is_empty() {
         boxes_table(&mut text, boxes)?;
     }
-    std::fs::write(out.join("figures.md"), text)?;
-    let figures = serde_json::json!({ "scales": scales, "boxes": boxes });
-    Ok(std::fs::write(out.join("figures.json"), serde_json::to_string_pretty(&figures)?)?)
+    Ok(std::fs::write(out.join("figures.md"), text)?)
 }
 
 fn scale_tables(text: &mut String, scales: &[Value]) -> Outcome {
@@ -42,7 +40,8 @@ fn scale_tables(text: &mut String, scales: &[Value]) -> Outcome {
     writeln!(
         text,
         "\nActive tenants within {} MiB for the engine: nine in ten read, one in ten writes. First \
-         sessions, reads and writes of cold tenants, median / p99:\n",
+         sessions (with opening the view through which the catalog is read), reads and writes of cold tenants, median / p99; \
+         the most memory and descriptors that the process took, and what was open at the end:\n",
         MEMORY >> 20
     )?;
     writeln!(text, "| tenants | active | drawn | session | read | write | memory | descriptors | cells | views |")?;
@@ -113,7 +112,8 @@ pub fn number(figures: &Value, place: &str) -> f64 {
     figures.pointer(place).and_then(Value::as_f64).unwrap_or(f64::NAN)
 }
 
-fn thousands(number: f64) -> String {
+/// A whole number, its digits in groups.
+pub fn thousands(number: f64) -> String {
     let digits = format!("{number:.0}");
     let mut text = String::new();
     for (place, digit) in digits.chars().enumerate() {

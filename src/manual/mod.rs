@@ -3,6 +3,9 @@
 #[doc = include_str!("format.md")]
 pub mod format {}
 
+#[doc = include_str!("changes.md")]
+pub mod changes {}
+
 #[doc = include_str!("keys.md")]
 pub mod keys {}
 
@@ -17,3 +20,13 @@ pub mod operations {}
 
 #[doc = include_str!("backup.md")]
 pub mod backup {}
+
+#[doc = include_str!("growth.md")]
+#[doc = ""]
+#[doc = include_str!("growth/figures.md")]
+#[doc = ""]
+#[doc = include_str!("growth/making.svg")]
+#[doc = include_str!("growth/opening.svg")]
+#[doc = include_str!("growth/active.svg")]
+#[doc = include_str!("growth/boxes.svg")]
+pub mod growth {}
