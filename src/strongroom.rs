@@ -1,22 +1,21 @@
 //! The front door: building and opening a store, and the doors that lead on.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::access;
 use crate::cells::{self, BOXES_MAX, Budgets, Cells, RegionPaths};
 use crate::clock::{Clock, SystemClock};
-use crate::collection::{Authority, Catalog};
+use crate::collection::{Authority, Catalogs};
 use crate::custody::Custody;
-use crate::directory::{Directory, Speaker, Stats, Status, Tenant};
+use crate::directory::{Directory, Speaker, Stats, Tenant};
 use crate::entropy::{Entropy, OsEntropy};
 use crate::error::{Error, Result};
 use crate::identity::Verifier;
 use crate::keys::Policy;
 use crate::kms::{RootId, RootKeys};
-use crate::name::{Incarnation, RegionName};
+use crate::name::RegionName;
 use crate::session::Session;
 
 /// A store of many tenants, open in this process. A cheap handle: `Clone`, `Send`, `Sync`; the store is released when
@@ -24,7 +23,7 @@ use crate::session::Session;
 #[derive(Clone)]
 pub struct Strongroom {
     directory: Arc<Directory>,
-    catalogs: Arc<RwLock<HashMap<Incarnation, Arc<Catalog>>>>,
+    catalogs: Arc<Catalogs>,
     verifier: Arc<dyn Verifier>,
     service: Arc<[Speaker]>,
     clock: Arc<dyn Clock>,
@@ -130,23 +129,11 @@ impl Strongroom {
     fn admit(&self, identity: access::VerifiedIdentity, tenant: &Arc<Tenant>) -> Result<Session> {
         self.directory.sweep();
         tenant.check_active()?;
-        let catalog = self.catalog(tenant)?;
+        let catalog = self.catalogs.get(&self.directory, tenant)?;
         let (clock, entropy) = (self.clock.clone(), self.entropy.clone());
         let authority = Authority::grant(Arc::new(identity), catalog, clock, entropy, self.is_open.clone())?;
         metrics::counter!("strongroom_sessions_total").increment(1);
         Ok(Session::new(authority))
-    }
-
-    /// A tenant's catalog: one for all its sessions.
-    fn catalog(&self, tenant: &Arc<Tenant>) -> Result<Arc<Catalog>> {
-        let known = self.catalogs.read().unwrap_or_else(PoisonError::into_inner).get(&tenant.incarnation()).cloned();
-        if let Some(catalog) = known {
-            return Ok(catalog);
-        }
-        let catalog = Arc::new(Catalog::open(self.directory.clone(), tenant.clone())?);
-        let mut catalogs = self.catalogs.write().unwrap_or_else(PoisonError::into_inner);
-        catalogs.retain(|_, catalog| catalog.tenant().status() != Status::Destroying);
-        Ok(catalogs.entry(tenant.incarnation()).or_insert(catalog).clone())
     }
 }
 
@@ -221,6 +208,7 @@ impl Builder {
         if !(1..=BOXES_MAX).contains(&self.boxes_per_cell) {
             return Err(Error::invalid("a cell has 1 to 4,096 boxes"));
         }
+        let active_tenants = self.budgets.active_tenants;
         let policy = Policy::service_managed(RootId::new(self.service_root)?);
         let regions = read_regions(self.regions)?;
         let cells = match &self.home {
@@ -234,7 +222,7 @@ impl Builder {
         let directory = Directory::open(Arc::new(cells), self.roots, policy, clock.clone(), entropy.clone())?;
         Ok(Strongroom {
             directory,
-            catalogs: Arc::default(),
+            catalogs: Arc::new(Catalogs::new(active_tenants)),
             verifier: self.verifier,
             service: self.service.into(),
             clock,

@@ -22,7 +22,7 @@ pub fn write(out: &Path, scales: &[Value], boxes: &[Value]) -> Outcome {
 fn scale_tables(text: &mut String, scales: &[Value]) -> Outcome {
     writeln!(
         text,
-        "| tenants | made one by one | made together | opening the store | memory, each idle | disk, each |"
+        "| tenants | made one by one | made together | opening the store | memory, all idle | disk, each |"
     )?;
     writeln!(text, "|---|---|---|---|---|---|")?;
     for scale in scales {

@@ -22,6 +22,7 @@ pub struct Budgets {
     pub(crate) open_cells: u32,
     pub(crate) wal_bytes: u64,
     pub(crate) background_rate: u64,
+    pub(crate) active_tenants: usize,
     pub(crate) idle: Duration,
 }
 
@@ -33,6 +34,7 @@ impl Default for Budgets {
             open_cells: 1024,
             wal_bytes: 1 << 30,
             background_rate: 256 << 20,
+            active_tenants: 10_000,
             idle: Duration::from_secs(60),
         }
     }
@@ -72,6 +74,14 @@ impl Budgets {
         self
     }
 
+    /// Tenants whose keys and catalogs are kept in memory when they have no session, beyond that of
+    /// [`memory_bytes`](Self::memory_bytes): some kilobytes for each. 10,000 unless said otherwise. The next session of one
+    /// that is not among them asks its root keys again.
+    pub fn active_tenants(mut self, tenants: usize) -> Self {
+        self.active_tenants = tenants.max(1);
+        self
+    }
+
     /// For how long a cell may be idle before it is flushed and closed; a minute unless said otherwise. A scan that
     /// stands still for as long, or has been going on for ten times as long, ends with
     /// [`Closed`](crate::ErrorKind::Closed) if its cell is to be closed.
@@ -99,7 +109,8 @@ impl Budgets {
     fn sizes(&self) -> Sizes {
         Sizes {
             wal_bytes: (self.wal_bytes / 8).min(64 << 20),
-            open_files: (self.open_files / 4).clamp(16, 1024),
+            // RocksDB takes ten of them for itself.
+            open_files: (self.open_files / 4).clamp(32, 1024),
             background_rate: self.background_rate,
         }
     }

@@ -138,9 +138,13 @@ impl Place {
                     if let Some(view) = views.get(&number) {
                         return Ok(view.reader.clone());
                     }
-                    match self.open_view(number, logs, shared, &mut admit) {
-                        Ok(Some(view)) => return Ok(views.entry(number).or_insert(view).reader.clone()),
-                        Ok(None) => {}
+                    match self.look_at_logs(logs) {
+                        Ok(Logs::Dirty) => {}
+                        // Damage that only this box has is no trouble of its neighbours.
+                        Ok(_) => {
+                            let view = self.open_view(number, shared, &mut admit)?;
+                            return Ok(views.entry(number).or_insert(view).reader.clone());
+                        }
                         Err(error) => return Err(self.fail(&mut state, error, shared)),
                     }
                 }
@@ -152,19 +156,15 @@ impl Place {
         }
     }
 
-    /// A view of one box; `None` if the cell's logs hold writes.
+    /// A view of one box of a cell whose logs hold nothing.
     fn open_view(
         &self,
         number: Keyspace,
-        logs: &mut Logs,
         shared: &Shared,
         admit: &mut impl FnMut(Cost) -> Result<Permit>,
-    ) -> Result<Option<View>> {
-        if self.look_at_logs(logs)? == Logs::Dirty {
-            return Ok(None);
-        }
+    ) -> Result<View> {
         let permit = admit(Cost::of_view())?;
-        Ok(Some(View { reader: Arc::new(RocksReader::open(&self.database(), number, shared)?), permit }))
+        Ok(View { reader: Arc::new(RocksReader::open(&self.database(), number, shared)?), permit })
     }
 
     /// The cell, open for writing. Readers of its boxes move over to it.
@@ -261,7 +261,9 @@ impl Place {
     /// for so many ticks is not counted. True if the cell is shut.
     pub(super) fn close(&self, still_ticks: u64) -> bool {
         let Some(engine) = self.open_engine() else { return false };
-        if let Err(error) = engine.flush() {
+        if !engine.has_failed()
+            && let Err(error) = engine.flush()
+        {
             tracing::error!(cell = self.number, %error, "a cell cannot be flushed");
         }
         drop(engine);

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::budgets::{Budgets, Cost, Ledger, Permit};
-use super::place::{Holding, Place};
+use super::place::{Condition, Holding, Place};
 use super::stats::CellStats;
 use crate::engine::rocks::{RocksEngine, Shared};
 use crate::engine::{Engine, Keyspace, Reader};
@@ -160,10 +160,11 @@ impl Pool {
         self.shared.ticks().advance();
         self.flush_for_memory();
         if self.shared.ticks().now().is_multiple_of(TICKS_PER_SECOND) {
-            self.flush_for_logs();
+            let residents = self.inspect();
+            self.flush_for_logs(&residents);
+            self.stats_with(&residents).publish();
             self.close_idle();
             self.forget_closed();
-            self.stats().publish();
         }
     }
 
@@ -185,9 +186,8 @@ impl Pool {
     }
 
     /// Logs are let go of before they reach their budget, the largest first.
-    fn flush_for_logs(&self) {
-        let residents: Vec<_> = self.resident().values().cloned().collect();
-        let mut logs: Vec<_> = residents.iter().map(|place| (place.inspect(&self.shared).wal_bytes, place)).collect();
+    fn flush_for_logs(&self, residents: &[(Arc<Place>, Condition)]) {
+        let mut logs: Vec<_> = residents.iter().map(|(place, condition)| (condition.wal_bytes, place)).collect();
         logs.sort_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
         let mut total: u64 = logs.iter().map(|(bytes, _)| bytes).sum();
         for (bytes, place) in logs {
@@ -237,7 +237,21 @@ impl Pool {
         true
     }
 
+    /// Those that hold something open, and how they are.
+    fn inspect(&self) -> Vec<(Arc<Place>, Condition)> {
+        let residents: Vec<_> = self.resident().values().cloned().collect();
+        let inspect = |place: Arc<Place>| {
+            let condition = place.inspect(&self.shared);
+            (place, condition)
+        };
+        residents.into_iter().map(inspect).collect()
+    }
+
     pub(super) fn stats(&self) -> CellStats {
+        self.stats_with(&self.inspect())
+    }
+
+    fn stats_with(&self, residents: &[(Arc<Place>, Condition)]) -> CellStats {
         let (used, limits) = (self.ledger.used(), self.ledger.limits());
         let mut stats = CellStats {
             known: self.places().len(),
@@ -256,8 +270,7 @@ impl Pool {
             closed_total: self.closed.load(Ordering::Relaxed),
             ..CellStats::default()
         };
-        let residents: Vec<_> = self.resident().values().cloned().collect();
-        for condition in residents.iter().map(|place| place.inspect(&self.shared)) {
+        for (_, condition) in residents {
             stats.views += condition.views;
             stats.failed += usize::from(condition.has_failed);
             stats.wal_bytes += condition.wal_bytes;

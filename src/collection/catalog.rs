@@ -128,8 +128,9 @@ impl Catalog {
     }
 
     fn make(&self, name: &str, shape: &Shape, entropy: &dyn Entropy) -> Result<Entry> {
-        // Before the gate, for which a suspension waits: the roots may take their time.
+        // Before the gate, for which a suspension waits: the roots may take their time, and so may a cell that is shut.
         let ring = self.tenant.ring()?;
+        drop(self.tenant.writer()?);
         let _write = self.tenant.begin_write()?;
         let last = self.last_id(&ring)?.unwrap_or(LAST_OWN_ID);
         if last >= LAST_ID {

@@ -3,6 +3,7 @@
 mod authority;
 mod batch;
 mod catalog;
+mod catalogs;
 mod chunks;
 mod codec;
 mod definition;
@@ -17,8 +18,10 @@ use std::sync::Arc;
 
 pub(crate) use authority::Authority;
 pub use batch::WriteBatch;
+#[cfg(test)]
 pub(crate) use catalog::Catalog;
 pub use catalog::CollectionSummary;
+pub(crate) use catalogs::Catalogs;
 pub use codec::VALUE_MAX_LEN;
 pub use definition::{CollectionDef, KeyMode};
 pub use key::{Component, KEY_MAX_COMPONENTS, KEY_MAX_LEN, Key, Prefix};

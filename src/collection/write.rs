@@ -50,8 +50,9 @@ pub(super) fn commit(authority: &Authority, changes: &[Change], durability: Dura
     for change in changes.iter().filter(|change| change.is_chunked()) {
         catalog.mark_chunked(&change.info, authority.entropy())?;
     }
-    // Before the gate, for which a suspension waits: the roots may take their time.
+    // Before the gate, for which a suspension waits: the roots may take their time, and so may a cell that is shut.
     let ring = tenant.ring()?;
+    drop(tenant.writer()?);
     let _tenant_stays = authority.begin_write()?;
     let mut infos: Vec<&Arc<Info>> = changes.iter().map(|change| &change.info).collect();
     infos.sort_by_key(|info| info.id);

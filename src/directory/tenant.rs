@@ -107,6 +107,11 @@ impl Tenant {
         Ok(ring)
     }
 
+    /// Drops the keys, to be loaded again when they are asked for.
+    pub(crate) fn forget_keys(&self) {
+        self.keys.clear();
+    }
+
     /// Whether the directory says that the box has a catalog.
     pub(crate) fn is_stamped(&self) -> bool {
         self.stamped.load(Ordering::SeqCst)

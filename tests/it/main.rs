@@ -11,6 +11,7 @@
 
 mod budgets;
 mod bulk;
+mod active_tenants;
 mod backup;
 mod chance;
 mod child;
