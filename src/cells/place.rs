@@ -163,8 +163,10 @@ impl Place {
         shared: &Shared,
         admit: &mut impl FnMut(Cost) -> Result<Permit>,
     ) -> Result<View> {
-        let permit = admit(Cost::of_view())?;
-        Ok(View { reader: Arc::new(RocksReader::open(&self.database(), number, shared)?), permit })
+        let mut permit = admit(Cost::of_view(1))?;
+        let reader = RocksReader::open(&self.database(), number, shared)?;
+        permit.settle(Cost::of_view(reader.table_files()?));
+        Ok(View { reader: Arc::new(reader), permit })
     }
 
     /// The cell, open for writing. Readers of its boxes move over to it.

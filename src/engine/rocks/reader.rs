@@ -27,6 +27,12 @@ impl RocksReader {
         Ok(Self { database, snapshots: Snapshots::default(), usage: Usage::new(shared) })
     }
 
+    /// How many table files the box has: as many descriptors it may come to hold.
+    pub(crate) fn table_files(&self) -> Result<u32> {
+        let files = self.database.db().live_files().map_err(foreign)?;
+        Ok(u32::try_from(files.len()).unwrap_or(u32::MAX))
+    }
+
     pub(crate) fn usage(&self) -> &Usage {
         &self.usage
     }
