@@ -200,7 +200,7 @@ impl Builder {
     /// # Errors
     /// [`Conflict`](crate::ErrorKind::Conflict) if it is open already, here or in another process;
     /// [`Invalid`](crate::ErrorKind::Invalid) if the folder holds something else, a store of another format or of a
-    /// service root of another name, or the root keys; [`KeyRevoked`](crate::ErrorKind::KeyRevoked) if the service's
+    /// service root of another name, or the root keys, and for budgets that have no room for one cell; [`KeyRevoked`](crate::ErrorKind::KeyRevoked) if the service's
     /// root key is not there or its owner refuses; [`Tampered`](crate::ErrorKind::Tampered) if it is another key than
     /// the store was made under; [`Corrupt`](crate::ErrorKind::Corrupt) if the store's own records or ring are
     /// damaged; [`Unavailable`](crate::ErrorKind::Unavailable) if the disk or the root key is.
@@ -214,6 +214,9 @@ impl Builder {
         let cells = match &self.home {
             Home::Memory => Cells::in_memory(self.boxes_per_cell, regions),
             Home::Disk(path) => {
+                if !self.budgets.has_room_for(self.boxes_per_cell) {
+                    return Err(Error::invalid("the budgets have no room for one cell with so many boxes"));
+                }
                 check_folders(path, &regions, self.roots.location())?;
                 open_on_disk(path, self.boxes_per_cell, self.budgets, regions)?
             }

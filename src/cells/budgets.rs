@@ -115,6 +115,11 @@ impl Budgets {
         }
     }
 
+    /// Whether a cell with so many boxes can be open, and a view beside it.
+    pub(crate) fn has_room_for(&self, boxes: u32) -> bool {
+        Cost::of_cell(boxes, 0, 0).plus(Cost::of_view(1)).fits(self.limits())
+    }
+
     fn limits(&self) -> Cost {
         Cost { cells: self.open_cells, memory: self.memory_bytes / 2, files: self.open_files }
     }

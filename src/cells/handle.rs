@@ -3,7 +3,7 @@
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 
 use super::Cells;
-use crate::engine::{Engine, Keyspace, Reader};
+use crate::engine::{Engine, Keyspace, Reader, View};
 use crate::error::Result;
 
 pub(crate) struct BoxHandle {
@@ -41,6 +41,18 @@ impl BoxHandle {
         let reader = self.cells.reader(self.cell, self.number)?;
         *self.reader.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::downgrade(&reader));
         Ok(reader)
+    }
+
+    /// A snapshot of the box: one that moves along if the cell is opened for writing meanwhile.
+    pub(crate) fn view(&self) -> Result<Box<dyn View>> {
+        loop {
+            let reader = self.reader()?;
+            let view = reader.view()?;
+            // Of a reader that was retired before this, nobody would know that there is a scan in it.
+            if reader.is_current() {
+                return Ok(view);
+            }
+        }
     }
 
     /// Where the box is written: its cell, which is opened if it is not. Not to be kept either.

@@ -1,4 +1,4 @@
-//! The one thread that a store keeps for itself: it flushes and closes cells, and recovers them after a crash.
+//! The threads that a store keeps for itself: one flushes and closes cells, one recovers them after a crash and ends.
 
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
@@ -8,41 +8,46 @@ use std::time::Duration;
 use super::pool::{Pool, TICKS_PER_SECOND};
 use crate::error::{Error, Result};
 
-/// The thread; it ends when this is dropped.
+/// The threads; they end when this is dropped.
 pub(super) struct Keeper {
-    /// Dropped to end the thread.
+    pool: Arc<Pool>,
+    /// Dropped to end the first.
     leave: Option<Sender<()>>,
-    thread: Option<JoinHandle<()>>,
-    /// The process that it runs in: a forked child has not inherited it.
+    threads: Vec<JoinHandle<()>>,
+    /// The process that they run in: a forked child has not inherited them.
     process: u32,
 }
 
 impl Keeper {
     pub(super) fn start(pool: Arc<Pool>) -> Result<Self> {
         let (leave, left) = mpsc::channel();
-        let work = move || {
-            let tick = Duration::from_millis(1000 / TICKS_PER_SECOND);
-            let mut unrecovered = pool.numbers().into_iter();
-            let mut pause = Duration::ZERO;
-            while matches!(left.recv_timeout(pause), Err(RecvTimeoutError::Timeout)) {
-                pause = if pool.recover_next(&mut unrecovered) { Duration::ZERO } else { tick };
-                pool.tick();
+        let tick = Duration::from_millis(1000 / TICKS_PER_SECOND);
+        let keeping = pool.clone();
+        let keep = move || {
+            while matches!(left.recv_timeout(tick), Err(RecvTimeoutError::Timeout)) {
+                keeping.tick();
             }
         };
-        let thread = std::thread::Builder::new().name("strongroom".into()).spawn(work);
-        let thread = thread.map_err(|error| Error::io("the store's own thread cannot be started", error))?;
-        Ok(Self { leave: Some(leave), thread: Some(thread), process: std::process::id() })
+        let recovering = pool.clone();
+        let threads = vec![spawn(keep)?, spawn(move || recovering.recover())?];
+        Ok(Self { pool, leave: Some(leave), threads, process: std::process::id() })
     }
+}
+
+fn spawn(work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
+    let thread = std::thread::Builder::new().name("strongroom".into()).spawn(work);
+    thread.map_err(|error| Error::io("the store's own threads cannot be started", error))
 }
 
 impl Drop for Keeper {
     fn drop(&mut self) {
         self.leave = None;
-        if let Some(thread) = self.thread.take()
-            && self.process == std::process::id()
-        {
-            // A panic of it has been reported by the thread itself.
-            drop(thread.join());
+        self.pool.leave();
+        for thread in self.threads.drain(..) {
+            if self.process == std::process::id() {
+                // A panic of it has been reported by the thread itself.
+                drop(thread.join());
+            }
         }
     }
 }

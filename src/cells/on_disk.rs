@@ -56,8 +56,9 @@ impl CellsOnDisk {
             self.folder.cells().make_cell(&path, |path| self.make(path, 1, None))?;
         }
         let rings = RingFile::open(&path.join(RINGS))?;
-        let engine = RocksEngine::open(&path.join(DATABASE), rings.boxes(), self.pool.shared())?;
-        Ok(Cell { engine: Arc::new(engine), rings })
+        let engine = Arc::new(RocksEngine::open(&path.join(DATABASE), rings.boxes(), self.pool.shared())?);
+        self.pool.watch_zero(&engine);
+        Ok(Cell { engine, rings })
     }
 
     /// Makes a cell in these folders, or in the store's own.

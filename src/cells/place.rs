@@ -22,7 +22,7 @@ use super::report_failure;
 use super::ring_file::RingFile;
 #[cfg(feature = "backup")]
 use crate::engine::Engine;
-use crate::engine::rocks::{self, Extent, RocksEngine, RocksReader, Shared};
+use crate::engine::rocks::{self, Extent, Patience, RocksEngine, RocksReader, Shared};
 use crate::engine::{Keyspace, Reader};
 use crate::error::{Error, ErrorKind, Result};
 #[cfg(feature = "backup")]
@@ -40,6 +40,8 @@ enum State {
     /// Nobody writes. Boxes that are being read have views.
     Shut {
         views: HashMap<Keyspace, View>,
+        /// Readers of views that have gone, for the sake of scans that are still in them.
+        leaving: Vec<Arc<RocksReader>>,
         logs: Logs,
     },
     Open {
@@ -63,6 +65,13 @@ enum Logs {
     Clean,
     /// They hold writes, which opening the cell brings back.
     Dirty,
+}
+
+/// What a place says to somebody who wants it to open something.
+pub(super) enum Answer<T> {
+    Open(T),
+    /// Leave for so much has to be brought along.
+    Needs(Cost),
 }
 
 struct View {
@@ -97,7 +106,7 @@ const CLOSING_LOOKS: u32 = 20;
 
 impl Place {
     pub(super) fn new(number: u32, folder: PathBuf, region: Option<RegionName>) -> Arc<Self> {
-        let state = Mutex::new(State::Shut { views: HashMap::new(), logs: Logs::Unknown });
+        let state = Mutex::new(State::shut(Logs::Unknown));
         Arc::new(Self { number, folder, region, state })
     }
 
@@ -122,89 +131,81 @@ impl Place {
         self.folder.join(DATABASE)
     }
 
-    /// Who reads box `number`: the cell if it is open, else a view of that box. `admit` gives leave to open.
+    /// Who reads box `number`: the cell if it is open, else a view of that box, for which `permit` is taken.
     pub(super) fn reader(
         &self,
         number: Keyspace,
         shared: &Shared,
-        mut admit: impl FnMut(Cost) -> Result<Permit>,
-    ) -> Result<Arc<dyn Reader>> {
-        loop {
-            let mut state = self.lock();
-            give_up_failed(&mut state, shared)?;
-            match &mut *state {
-                State::Open { engine, .. } => return Ok(engine.clone()),
-                State::Shut { views, logs } => {
-                    if let Some(view) = views.get(&number) {
-                        return Ok(view.reader.clone());
-                    }
-                    match self.look_at_logs(logs) {
-                        Ok(Logs::Dirty) => {}
-                        // Damage that only this box has is no trouble of its neighbours.
-                        Ok(_) => {
-                            let view = self.open_view(number, shared, &mut admit)?;
-                            return Ok(views.entry(number).or_insert(view).reader.clone());
-                        }
-                        Err(error) => return Err(self.fail(&mut state, error, shared)),
-                    }
-                }
-                State::Failed { .. } => {}
-            }
-            drop(state);
-            // It holds writes that only opening it brings back.
-            self.engine(shared, &mut admit)?;
-        }
-    }
-
-    /// A view of one box of a cell whose logs hold nothing.
-    fn open_view(
-        &self,
-        number: Keyspace,
-        shared: &Shared,
-        admit: &mut impl FnMut(Cost) -> Result<Permit>,
-    ) -> Result<View> {
-        let mut permit = admit(Cost::of_view(1))?;
-        let reader = RocksReader::open(&self.database(), number, shared)?;
-        permit.settle(Cost::of_view(reader.table_files()?));
-        Ok(View { reader: Arc::new(reader), permit })
-    }
-
-    /// The cell, open for writing. Readers of its boxes move over to it.
-    pub(super) fn engine(
-        &self,
-        shared: &Shared,
-        mut admit: impl FnMut(Cost) -> Result<Permit>,
-    ) -> Result<Arc<RocksEngine>> {
+        permit: &mut Option<Permit>,
+    ) -> Result<Answer<Arc<dyn Reader>>> {
         let mut state = self.lock();
         give_up_failed(&mut state, shared)?;
-        if let State::Open { engine, .. } = &*state {
-            return Ok(engine.clone());
-        }
-        let (engine, permit) = match self.open(shared, &mut admit) {
-            Ok(opened) => opened,
-            Err(error) => return Err(self.fail(&mut state, error, shared)),
-        };
-        if let State::Shut { views, .. } = &*state {
-            for view in views.values() {
-                view.reader.usage().retire();
-                engine.take_over(&view.reader);
+        match &mut *state {
+            State::Open { engine, .. } => return Ok(Answer::Open(engine.clone())),
+            State::Shut { views, logs, .. } => {
+                if let Some(view) = views.get(&number) {
+                    return Ok(Answer::Open(view.reader.clone()));
+                }
+                match self.look_at_logs(logs) {
+                    Ok(Logs::Dirty) => {}
+                    Ok(_) => {
+                        let Some(mut permit) = fitting(permit, Cost::of_view(1)) else {
+                            return Ok(Answer::Needs(Cost::of_view(1)));
+                        };
+                        // Damage that only this box has is no trouble of its neighbours.
+                        let reader = RocksReader::open(&self.database(), number, shared)?;
+                        permit.settle(Cost::of_view(reader.table_files()?));
+                        let view = View { reader: Arc::new(reader), permit };
+                        return Ok(Answer::Open(views.entry(number).or_insert(view).reader.clone()));
+                    }
+                    Err(error) => return Err(self.fail(&mut state, error, shared)),
+                }
             }
+            State::Failed { .. } => {}
         }
-        *state = State::Open { engine: engine.clone(), permit };
-        tracing::debug!(cell = self.number, "opened a cell");
-        Ok(engine)
+        // It holds writes that only opening it brings back.
+        Ok(match self.open(&mut state, shared, permit)? {
+            Answer::Open(engine) => Answer::Open(engine),
+            Answer::Needs(cost) => Answer::Needs(cost),
+        })
+    }
+
+    /// The cell, open for writing; `permit` is taken for it. Readers of its boxes move over to it.
+    pub(super) fn engine(&self, shared: &Shared, permit: &mut Option<Permit>) -> Result<Answer<Arc<RocksEngine>>> {
+        let mut state = self.lock();
+        give_up_failed(&mut state, shared)?;
+        self.open(&mut state, shared, permit)
     }
 
     fn open(
         &self,
+        state: &mut State,
         shared: &Shared,
-        admit: &mut impl FnMut(Cost) -> Result<Permit>,
-    ) -> Result<(Arc<RocksEngine>, Permit)> {
+        permit: &mut Option<Permit>,
+    ) -> Result<Answer<Arc<RocksEngine>>> {
+        if let State::Open { engine, .. } = state {
+            return Ok(Answer::Open(engine.clone()));
+        }
+        let (cost, boxes) = self.cost(shared).map_err(|error| self.fail(state, error, shared))?;
+        // What the views take is given back before more is asked for: they go when the cell opens.
+        retire_views(state);
+        let Some(mut permit) = fitting(permit, cost) else { return Ok(Answer::Needs(cost)) };
+        permit.settle(cost);
+        let opened = RocksEngine::open(&self.database(), boxes, shared);
+        let engine = Arc::new(opened.map_err(|error| self.fail(state, error, shared))?);
+        if let State::Shut { leaving, .. } = state {
+            leaving.iter().for_each(|reader| engine.take_over(reader));
+        }
+        *state = State::Open { engine: engine.clone(), permit };
+        tracing::debug!(cell = self.number, "opened a cell");
+        Ok(Answer::Open(engine))
+    }
+
+    /// What the cell takes when it is open, and how many boxes it has.
+    fn cost(&self, shared: &Shared) -> Result<(Cost, u32)> {
         let boxes = self.rings()?.boxes();
         let tables = Extent::of(&self.database()).map_or(0, |extent| extent.table_files);
-        let permit = admit(Cost::of_cell(boxes, tables, shared.open_files()))?;
-        let engine = Arc::new(RocksEngine::open(&self.database(), boxes, shared)?);
-        Ok((engine, permit))
+        Ok((Cost::of_cell(boxes, tables, shared.open_files()), boxes))
     }
 
     /// Looks at the logs, unless that has been done: they are checked, and hold something or nothing.
@@ -229,9 +230,7 @@ impl Place {
             State::Failed { pause, .. } => *pause,
             _ => FIRST_PAUSE,
         };
-        if let State::Shut { views, .. } = state {
-            views.values().for_each(|view| view.reader.usage().retire());
-        }
+        retire_views(state);
         let until = shared.ticks().now() + pause;
         *state = State::Failed { kind: error.kind(), until, pause: (pause * 2).min(LAST_PAUSE) };
         error
@@ -239,8 +238,8 @@ impl Place {
 
     /// Whether the cell was left with writes in its logs, so that it has to be opened to bring them back.
     pub(super) fn needs_recovery(&self) -> bool {
-        match &mut *self.lock() {
-            State::Shut { logs: Logs::Unknown, .. } => {
+        match self.try_lock().as_deref() {
+            Some(State::Shut { logs: Logs::Unknown, .. }) => {
                 Extent::of(&self.database()).is_ok_and(|extent| extent.wal_bytes > 0)
             }
             _ => false,
@@ -251,24 +250,28 @@ impl Place {
     pub(super) fn holdings(self: &Arc<Self>) -> Vec<Holding> {
         let holding = |view, last_used| Holding { place: self.clone(), view, last_used };
         match self.try_lock().as_deref() {
-            Some(State::Open { engine, .. }) => vec![holding(None, engine.usage().last_used())],
+            Some(State::Open { engine, .. }) => vec![holding(None, engine.last_used())],
             Some(State::Shut { views, .. }) => {
-                views.iter().map(|(&number, view)| holding(Some(number), view.reader.usage().last_used())).collect()
+                views.iter().map(|(&number, view)| holding(Some(number), view.reader.last_used())).collect()
             }
             _ => Vec::new(),
         }
     }
 
-    /// Flushes the cell and closes it, if nobody uses it; others go on while it is flushed. A scan that has stood still
-    /// for so many ticks is not counted. True if the cell is shut.
-    pub(super) fn close(&self, still_ticks: u64) -> bool {
-        let Some(engine) = self.open_engine() else { return false };
-        if !engine.has_failed()
-            && let Err(error) = engine.flush()
+    /// Flushes the cell and closes it, if nobody uses it; others go on while it is flushed. Scans lose their snapshots
+    /// when they try its patience. True if the cell is shut.
+    pub(super) fn close(&self, patience: Patience) -> bool {
+        // Looked at first: nothing is flushed for a cell that stays open anyway.
+        let idle = match self.try_lock().as_deref() {
+            Some(State::Open { engine, .. }) if engine.has_failed() || engine.is_unused(patience) => engine.clone(),
+            _ => return false,
+        };
+        if !idle.has_failed()
+            && let Err(error) = idle.flush()
         {
             tracing::error!(cell = self.number, %error, "a cell cannot be flushed");
         }
-        drop(engine);
+        drop(idle);
         let Some(mut state) = self.try_lock() else { return false };
         let State::Open { engine, .. } = &*state else { return false };
         engine.usage().retire();
@@ -278,11 +281,11 @@ impl Place {
             }
             std::thread::sleep(Duration::from_millis(1));
         }
-        let logs = if engine.is_dirty() { Logs::Dirty } else { Logs::Clean };
-        let shut = State::Shut { views: HashMap::new(), logs };
+        let shut = State::shut(Logs::Unknown);
         let State::Open { engine, permit } = std::mem::replace(&mut *state, shut) else { return false };
-        match RocksEngine::close(engine, still_ticks) {
-            Ok(()) => {
+        match RocksEngine::close(engine, patience) {
+            Ok(is_dirty) => {
+                *state = State::shut(if is_dirty { Logs::Dirty } else { Logs::Clean });
                 tracing::debug!(cell = self.number, "closed a cell");
                 true
             }
@@ -295,12 +298,12 @@ impl Place {
     }
 
     /// Closes the view of a box in the same way. True if it is closed.
-    pub(super) fn close_view(&self, number: Keyspace, still_ticks: u64) -> bool {
+    pub(super) fn close_view(&self, number: Keyspace, patience: Patience) -> bool {
         let Some(mut state) = self.try_lock() else { return false };
         let State::Shut { views, .. } = &mut *state else { return false };
         let Some(View { reader, permit }) = views.remove(&number) else { return false };
         reader.usage().retire();
-        match RocksReader::close(reader, still_ticks) {
+        match RocksReader::close(reader, patience) {
             Ok(()) => true,
             Err(reader) => {
                 reader.usage().revive();
@@ -313,23 +316,24 @@ impl Place {
     /// Makes a copy of the cell's database in `to`, on the same file system: of one that is shut and clean by linking
     /// its files, which change only by being replaced.
     #[cfg(feature = "backup")]
-    pub(super) fn checkpoint(
-        &self,
-        to: &Path,
-        shared: &Shared,
-        admit: impl FnMut(Cost) -> Result<Permit>,
-    ) -> Result<()> {
+    pub(super) fn checkpoint(&self, to: &Path, shared: &Shared, permit: &mut Option<Permit>) -> Result<Answer<()>> {
+        let mut state = self.lock();
+        give_up_failed(&mut state, shared)?;
+        if let State::Shut { logs, .. } = &mut *state
+            && self.look_at_logs(logs)? == Logs::Clean
         {
-            let mut state = self.lock();
-            give_up_failed(&mut state, shared)?;
-            if let State::Shut { logs, .. } = &mut *state
-                && self.look_at_logs(logs)? == Logs::Clean
-            {
-                return link_database(&self.database(), to)
-                    .map_err(|error| Error::io("the database of a cell cannot be linked", error));
-            }
+            let linked = link_database(&self.database(), to);
+            return linked
+                .map(Answer::Open)
+                .map_err(|error| Error::io("the database of a cell cannot be linked", error));
         }
-        self.engine(shared, admit)?.checkpoint(to)
+        match self.open(&mut state, shared, permit)? {
+            Answer::Open(engine) => {
+                drop(state);
+                engine.checkpoint(to).map(Answer::Open)
+            }
+            Answer::Needs(cost) => Ok(Answer::Needs(cost)),
+        }
     }
 
     /// The engine of the cell if it is open.
@@ -377,6 +381,28 @@ impl Place {
     }
 }
 
+impl State {
+    fn shut(logs: Logs) -> Self {
+        Self::Shut { views: HashMap::new(), leaving: Vec::new(), logs }
+    }
+}
+
+/// Nobody begins to use the views of a place any more, and what they took is given back; scans that are in them go on.
+fn retire_views(state: &mut State) {
+    if let State::Shut { views, leaving, .. } = state {
+        leaving.retain(|reader| Arc::strong_count(reader) > 1 || reader.has_scans());
+        for (_, View { reader, .. }) in views.drain() {
+            reader.usage().retire();
+            leaving.push(reader);
+        }
+    }
+}
+
+/// The permit that was brought along, if it is for this: not one for a view where a cell has to be opened.
+fn fitting(permit: &mut Option<Permit>, cost: Cost) -> Option<Permit> {
+    permit.take().filter(|permit| permit.cost().cells == cost.cells)
+}
+
 /// A failed cell is let go, so that it can be opened again.
 ///
 /// # Errors
@@ -390,7 +416,7 @@ fn give_up_failed(state: &mut State, shared: &Shared) -> Result<()> {
         let State::Open { engine, permit } = std::mem::replace(state, State::Failed { kind, until, pause }) else {
             return Err(Error::internal("a cell changed while it was looked at"));
         };
-        if let Err(engine) = RocksEngine::close(engine, 0) {
+        if let Err(engine) = RocksEngine::close(engine, Patience::NONE) {
             // Somebody is still in it. Whoever comes next looks again.
             *state = State::Open { engine, permit };
             return Err(Error::new(kind, "the cell has failed and is being closed"));

@@ -1,14 +1,14 @@
 //! The cells of a store on disk, as many open as the budgets allow: what is coldest is closed to make room.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use super::budgets::{Budgets, Cost, Ledger, Permit};
-use super::place::{Condition, Holding, Place};
+use super::place::{Answer, Condition, Holding, Place};
 use super::stats::CellStats;
-use crate::engine::rocks::{RocksEngine, Shared};
+use crate::engine::rocks::{Patience, RocksEngine, Shared};
 use crate::engine::{Engine, Keyspace, Reader};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -19,6 +19,9 @@ pub(super) struct Pool {
     places: Mutex<BTreeMap<u32, Arc<Place>>>,
     /// Those of them that hold something open.
     resident: Mutex<BTreeMap<u32, Arc<Place>>>,
+    /// Tenant zero's, which is open as long as the store is: it is flushed with the others.
+    zero: OnceLock<Weak<RocksEngine>>,
+    is_leaving: AtomicBool,
     opened: AtomicU64,
     closed: AtomicU64,
 }
@@ -26,6 +29,7 @@ pub(super) struct Pool {
 /// How often, and how long each time, somebody waits for room.
 const WAITS: u32 = 500;
 const WAIT: Duration = Duration::from_millis(10);
+const WAIT_TICKS: u64 = 5 * TICKS_PER_SECOND;
 /// A write waits while memtables are over budget, so long each time.
 const WRITE_WAIT: Duration = Duration::from_millis(1);
 const WRITE_WAITS: u32 = 5000;
@@ -41,6 +45,8 @@ impl Pool {
             budgets,
             places: Mutex::default(),
             resident: Mutex::default(),
+            zero: OnceLock::new(),
+            is_leaving: AtomicBool::new(false),
             opened: AtomicU64::new(0),
             closed: AtomicU64::new(0),
         })
@@ -48,6 +54,17 @@ impl Pool {
 
     pub(super) fn shared(&self) -> &Shared {
         &self.shared
+    }
+
+    /// Notes tenant zero's engine.
+    pub(super) fn watch_zero(&self, zero: &Arc<RocksEngine>) {
+        // Opened once: another attempt would find the folder locked.
+        drop(self.zero.set(Arc::downgrade(zero)));
+    }
+
+    /// Nobody is let in any more, and nobody waits.
+    pub(super) fn leave(&self) {
+        self.is_leaving.store(true, Ordering::SeqCst);
     }
 
     pub(super) fn add(&self, place: Arc<Place>) {
@@ -79,24 +96,40 @@ impl Pool {
     }
 
     pub(super) fn reader(&self, cell: u32, number: Keyspace) -> Result<Arc<dyn Reader>> {
-        let place = self.place(cell)?;
-        place.reader(number, &self.shared, |cost| self.admit(&place, cost)).inspect_err(|_| self.watch(&place))
+        self.obtain(&self.place(cell)?, |place, permit| place.reader(number, &self.shared, permit))
     }
 
     pub(super) fn engine(&self, cell: u32) -> Result<Arc<dyn Engine>> {
         self.wait_for_memtables()?;
-        let place = self.place(cell)?;
-        Ok(self.open(&place)?)
+        Ok(self.open(&self.place(cell)?)?)
     }
 
     #[cfg(feature = "backup")]
     pub(super) fn checkpoint(&self, number: u32, to: &std::path::Path) -> Result<()> {
-        let place = self.place(number)?;
-        place.checkpoint(to, &self.shared, |cost| self.admit(&place, cost)).inspect_err(|_| self.watch(&place))
+        self.obtain(&self.place(number)?, |place, permit| place.checkpoint(to, &self.shared, permit))
     }
 
-    pub(super) fn open(&self, place: &Arc<Place>) -> Result<Arc<RocksEngine>> {
-        place.engine(&self.shared, |cost| self.admit(place, cost)).inspect_err(|_| self.watch(place))
+    fn open(&self, place: &Arc<Place>) -> Result<Arc<RocksEngine>> {
+        self.obtain(place, |place, permit| place.engine(&self.shared, permit))
+    }
+
+    /// Asks a place until it needs no more leave than what was brought along. It is not held while somebody waits for
+    /// leave: what it holds open itself may have to be closed.
+    fn obtain<T>(
+        &self,
+        place: &Arc<Place>,
+        ask: impl Fn(&Place, &mut Option<Permit>) -> Result<Answer<T>>,
+    ) -> Result<T> {
+        let (mut permit, mut rounds_left) = (None, WAITS);
+        loop {
+            match ask(place, &mut permit).inspect_err(|_| self.watch(place))? {
+                Answer::Open(opened) => {
+                    self.watch(place);
+                    return Ok(opened);
+                }
+                Answer::Needs(cost) => permit = Some(self.admit(cost, &mut rounds_left)?),
+            }
+        }
     }
 
     /// Enters a place among those that housekeeping looks at: it holds something open, or has failed.
@@ -115,10 +148,11 @@ impl Pool {
         Err(Error::new(ErrorKind::Throttled, "more is being written than can be flushed"))
     }
 
-    /// Leave for `place` to open something, once there is room.
-    fn admit(&self, place: &Arc<Place>, cost: Cost) -> Result<Permit> {
-        self.watch(place);
-        for _ in 0..WAITS {
+    /// Leave to open something, once there is room.
+    fn admit(&self, cost: Cost, rounds_left: &mut u32) -> Result<Permit> {
+        let until = self.shared.ticks().now() + WAIT_TICKS;
+        while *rounds_left > 0 && self.shared.ticks().now() < until && !self.is_leaving.load(Ordering::SeqCst) {
+            *rounds_left -= 1;
             if let Some(permit) = self.ledger.try_acquire(cost) {
                 self.opened.fetch_add(1, Ordering::Relaxed);
                 return Ok(permit);
@@ -132,13 +166,14 @@ impl Pool {
 
     /// Closes the coldest cell or view that nobody is using. False if there is none.
     fn close_coldest(&self) -> bool {
-        self.coldest_first().iter().any(|holding| self.close(holding))
+        let patience = Patience { still: self.still_ticks(), old: self.still_ticks().saturating_mul(10) };
+        self.coldest_first().iter().any(|holding| self.close(holding, patience))
     }
 
-    fn close(&self, holding: &Holding) -> bool {
+    fn close(&self, holding: &Holding, patience: Patience) -> bool {
         self.note_closed(match holding.view {
-            Some(number) => holding.place.close_view(number, self.idle_ticks()),
-            None => holding.place.close(self.idle_ticks()),
+            Some(number) => holding.place.close_view(number, patience),
+            None => holding.place.close(patience),
         })
     }
 
@@ -183,6 +218,9 @@ impl Pool {
                 flush(&engine);
             }
         }
+        if let (true, Some(zero)) = (is_over(3), self.zero.get().and_then(Weak::upgrade)) {
+            flush(&zero);
+        }
     }
 
     /// Logs are let go of before they reach their budget, the largest first.
@@ -209,7 +247,8 @@ impl Pool {
             let is_idle = now.saturating_sub(holding.last_used) > self.idle_ticks();
             let is_cold = now.saturating_sub(holding.last_used) > TICKS_PER_SECOND;
             if is_idle || (is_cold && self.ledger.is_nearly_full()) {
-                self.close(&holding);
+                // Nobody waits for it: a scan that goes on may go on.
+                self.close(&holding, Patience { still: self.still_ticks(), old: u64::MAX });
             } else {
                 return;
             }
@@ -221,20 +260,23 @@ impl Pool {
         self.resident().retain(|_, place| place.is_resident());
     }
 
-    /// Brings back what a crash has left in the logs of the next of these cells that was left so, so that no tenant
-    /// has to wait for it, and closes it again. False when there is none.
-    pub(super) fn recover_next(&self, numbers: &mut impl Iterator<Item = u32>) -> bool {
-        let left_open = numbers.find_map(|number| self.place(number).ok().filter(|place| place.needs_recovery()));
-        let Some(place) = left_open else { return false };
-        match self.open(&place) {
-            Ok(engine) => {
-                tracing::info!(cell = place.number(), "recovered a cell after a crash");
-                drop(engine);
-                self.note_closed(place.close(self.idle_ticks()));
+    /// Brings back what a crash has left in the logs of cells, one after the other, so that no tenant has to wait for it.
+    pub(super) fn recover(&self) {
+        for number in self.numbers() {
+            if self.is_leaving.load(Ordering::SeqCst) {
+                return;
             }
-            Err(error) => tracing::error!(cell = place.number(), %error, "a cell cannot be recovered"),
+            let left_open = self.place(number).ok().filter(|place| place.needs_recovery());
+            let Some(place) = left_open else { continue };
+            match self.open(&place) {
+                Ok(engine) => {
+                    tracing::info!(cell = number, "recovered a cell after a crash");
+                    drop(engine);
+                    self.note_closed(place.close(Patience { still: self.still_ticks(), old: u64::MAX }));
+                }
+                Err(error) => tracing::error!(cell = number, %error, "a cell cannot be recovered"),
+            }
         }
-        true
     }
 
     /// Those that hold something open, and how they are.
@@ -276,6 +318,11 @@ impl Pool {
             stats.wal_bytes += condition.wal_bytes;
         }
         stats
+    }
+
+    /// For how long a scan may stand still.
+    fn still_ticks(&self) -> u64 {
+        self.idle_ticks().max(TICKS_PER_SECOND)
     }
 
     fn idle_ticks(&self) -> u64 {

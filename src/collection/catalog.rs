@@ -89,7 +89,7 @@ impl Catalog {
     }
 
     fn check_empty(&self) -> Result<()> {
-        let page = self.tenant.reader()?.view()?.page(self.tenant.keyspace(), &[], None, 1)?;
+        let page = self.tenant.view()?.page(self.tenant.keyspace(), &[], None, 1)?;
         if page.rows.is_empty() {
             return Ok(());
         }
@@ -146,8 +146,7 @@ impl Catalog {
 
     /// Every collection, by name.
     pub(crate) fn list(&self) -> Result<Vec<CollectionSummary>> {
-        let entries: Vec<Entry> =
-            self.table().list(&*self.tenant.reader()?.view()?, &*self.tenant.ring()?, &[ENTRY])?;
+        let entries: Vec<Entry> = self.table().list(&*self.tenant.view()?, &*self.tenant.ring()?, &[ENTRY])?;
         let summary = |entry: Entry| CollectionSummary { name: entry.name, mode: entry.shape.mode };
         let mut summaries: Vec<_> = entries.into_iter().map(summary).collect();
         summaries.sort_by(|a, b| a.name.cmp(&b.name));

@@ -74,7 +74,7 @@ impl<K: Key, V> Scan<K, V> {
     }
 
     fn new(collection: &Collection<K, V>, prefix: Vec<u8>, from: Vec<u8>, to: Option<Vec<u8>>) -> Result<Self> {
-        let view = Some(collection.authority.tenant().reader()?.view()?);
+        let view = Some(collection.authority.tenant().view()?);
         let rows = VecDeque::new();
         Ok(Self { collection: collection.clone(), view, prefix, from, to, rows, more: true })
     }

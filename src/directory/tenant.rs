@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use super::row::{Row, Speaker, Status};
 use crate::cells::{BoxHandle, Cells};
-use crate::engine::{Engine, Keyspace, Reader};
+use crate::engine::{Engine, Keyspace, Reader, View};
 use crate::error::{Error, ErrorKind, Result};
 use crate::keys::{self, Belief, CachedRing, Ring};
 use crate::kms::RootKeys;
@@ -82,6 +82,11 @@ impl Tenant {
     /// closed when nobody uses it.
     pub(crate) fn reader(&self) -> Result<Arc<dyn Reader>> {
         self.place.reader()
+    }
+
+    /// A snapshot of this tenant's records.
+    pub(crate) fn view(&self) -> Result<Box<dyn View>> {
+        self.place.view()
     }
 
     /// Where this tenant's records are written, and read by whoever writes. Not kept either.

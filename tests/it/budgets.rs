@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use strongroom::{Budgets, CellStats, Collection, CollectionDef, Durability, ErrorKind, Strongroom};
+use strongroom::{Budgets, CellStats, Collection, CollectionDef, Durability, ErrorKind, Strongroom, TenantSpec};
 
 use crate::chance::Chance;
 use crate::children::{self, Playing};
 use crate::folders;
-use crate::support::{CUSTODIAN, make_tenants, on_disk, user};
+use crate::support::{CUSTODIAN, ISSUER, make_tenants, on_disk, user};
 
 const NOTES: CollectionDef<&str, Vec<u8>> = CollectionDef::bytes("notes");
 const QUICK: CollectionDef<&str, Vec<u8>> = NOTES.durability(Durability::Buffered);
@@ -105,6 +105,50 @@ fn cells_beyond_the_budget_are_closed_and_come_back_whole() {
     }
     let stats = room.stats().cells;
     assert!(stats.closed_total >= 15, "six cells, two at a time, three times: {stats:?}");
+}
+
+#[test]
+fn views_of_its_own_cell_do_not_lock_a_writer_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let names: Vec<String> = (0..44).map(|number| format!("tenant-{number}")).collect();
+    let open = |budgets: Budgets| on_disk(folder.path()).boxes_per_cell(64).budgets(budgets).open().unwrap();
+    {
+        let room = open(Budgets::default().idle(Duration::ZERO));
+        make_tenants(&room, &names.iter().map(String::as_str).collect::<Vec<_>>());
+        names.iter().for_each(|name| put(&room, name, name.as_bytes()));
+        wait_until(&room, "everything is closed", |stats| (stats.open, stats.views) == (0, 0));
+    }
+    let room = open(Budgets::default().memory_bytes(16 << 20));
+    names.iter().for_each(|name| assert_eq!(get(&room, name), name.as_bytes()));
+    let stats = room.stats().cells;
+    assert!(stats.handle_bytes + (4 << 20) > stats.handle_bytes_limit, "no room beside the views: {stats:?}");
+    put(&room, &names[0], b"changed");
+    let stats = room.stats().cells;
+    assert_eq!((stats.open, stats.views), (1, 0), "they have gone for it");
+    assert_eq!(get(&room, &names[43]), names[43].as_bytes());
+    drop(room);
+    let refused = on_disk(folder.path()).boxes_per_cell(4096).open().err().map(|error| error.kind());
+    assert_eq!(refused, Some(ErrorKind::Invalid), "for a cell that fits no budget there would never be room");
+}
+
+#[test]
+fn what_the_directory_writes_is_flushed_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let room = on_disk(folder.path()).boxes_per_cell(64).budgets(Budgets::default().memory_bytes(16 << 20));
+    let room = room.open().unwrap();
+    let long = "x".repeat(300);
+    for round in 0..20 {
+        let spec = |number| {
+            let name = format!("tenant-{round}-{number}");
+            (0..12).fold(TenantSpec::new(&name, ISSUER, &name), |spec, speaker| {
+                spec.speaker(ISSUER, format!("{name}-{speaker}-{long}"))
+            })
+        };
+        room.custody(CUSTODIAN).unwrap().create_tenants((0..64).map(spec).collect()).unwrap();
+    }
+    put(&room, "tenant-0-0", b"there is room to write");
+    let stats = room.stats().cells;
+    assert!(stats.memtable_bytes <= stats.memtable_bytes_limit, "{stats:?}");
 }
 
 #[test]

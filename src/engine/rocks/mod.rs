@@ -26,6 +26,7 @@ use locks::KeyLocks;
 pub(crate) use options::Sizes;
 pub(crate) use reader::RocksReader;
 pub(crate) use shared::Shared;
+pub(crate) use snapshots::Patience;
 use snapshots::Snapshots;
 use usage::Usage;
 
@@ -98,11 +99,6 @@ impl RocksEngine {
         self.failed.load(Ordering::SeqCst)
     }
 
-    /// Whether something has been written since the last flush.
-    pub(crate) fn is_dirty(&self) -> bool {
-        self.is_dirty.load(Ordering::SeqCst)
-    }
-
     /// Writes every memtable to table files, so that the logs hold nothing that is needed. Others write meanwhile.
     pub(crate) fn flush(&self) -> Result<()> {
         self.check_latch()?;
@@ -127,10 +123,20 @@ impl RocksEngine {
         self.snapshots.take_over(&reader.snapshots, &self.database);
     }
 
-    /// Closes the database if no operation is in it, and no scan that has not stood still for so many ticks; gives the
-    /// engine back otherwise.
-    pub(crate) fn close(engine: Arc<Self>, still_ticks: u64) -> Result<(), Arc<Self>> {
-        engine.snapshots.revoke(still_ticks);
+    /// When it was last used, in ticks.
+    pub(crate) fn last_used(&self) -> u64 {
+        self.usage.last_used().max(self.snapshots.last_used())
+    }
+
+    /// Whether no scan is in it but those that try one's patience, and they have lost their snapshots.
+    pub(crate) fn is_unused(&self, patience: Patience) -> bool {
+        self.snapshots.revoke(patience)
+    }
+
+    /// Closes the database if no operation is in it, and no scan but those that try one's patience; gives the engine back
+    /// otherwise. Whether something had been written since the last flush.
+    pub(crate) fn close(engine: Arc<Self>, patience: Patience) -> Result<bool, Arc<Self>> {
+        engine.snapshots.revoke(patience);
         if Arc::strong_count(&engine.database) > 1 {
             return Err(engine);
         }
@@ -140,7 +146,7 @@ impl RocksEngine {
         match Arc::try_unwrap(database) {
             Ok(database) => {
                 drop(database);
-                Ok(())
+                Ok(is_dirty.into_inner())
             }
             Err(database) => Err(Arc::new(Self { database, path, locks, snapshots, usage, is_dirty, failed, process })),
         }
@@ -283,8 +289,8 @@ impl Engine for RocksEngine {
         self.check_latch()?;
         self.check_process()?;
         let checkpoint = rocksdb::checkpoint::Checkpoint::new(self.db()).map_err(foreign)?;
-        // Flushes what is in memory only, so that the copy is made of tables.
-        self.observe(checkpoint.create_checkpoint(to))
+        // Flushes what is in memory first, so that the copy is made of tables. What fails here is the copy.
+        checkpoint.create_checkpoint(to).map_err(foreign)
     }
 }
 

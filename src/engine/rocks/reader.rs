@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::database::{Database, Db, descriptors};
 use super::foreign;
 use super::shared::Shared;
-use super::snapshots::Snapshots;
+use super::snapshots::{Patience, Snapshots};
 use super::usage::Usage;
 use crate::engine::{Keyspace, Reader, View};
 use crate::error::Result;
@@ -37,10 +37,19 @@ impl RocksReader {
         &self.usage
     }
 
-    /// Closes the box if no operation is in it, and no scan that has not stood still for so many ticks; gives the
-    /// reader back otherwise.
-    pub(crate) fn close(reader: Arc<Self>, still_ticks: u64) -> Result<(), Arc<Self>> {
-        reader.snapshots.revoke(still_ticks);
+    /// When it was last used, in ticks.
+    pub(crate) fn last_used(&self) -> u64 {
+        self.usage.last_used().max(self.snapshots.last_used())
+    }
+
+    pub(crate) fn has_scans(&self) -> bool {
+        self.snapshots.are_there()
+    }
+
+    /// Closes the box if no operation is in it, and no scan but those that try one's patience; gives the reader back
+    /// otherwise.
+    pub(crate) fn close(reader: Arc<Self>, patience: Patience) -> Result<(), Arc<Self>> {
+        reader.snapshots.revoke(patience);
         if Arc::strong_count(&reader.database) > 1 {
             return Err(reader);
         }

@@ -26,8 +26,18 @@ struct Held {
 
 pub(super) struct RocksView(Arc<Held>);
 
-/// How many times as old as it may stand still a scan may grow, before its cell is needed more by others.
-const OLD: u64 = 10;
+/// What is put up with of scans in a database that is to be closed, in ticks: standing still for less than this, and
+/// being younger than that.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    pub(crate) still: u64,
+    pub(crate) old: u64,
+}
+
+impl Patience {
+    /// Every scan has to go.
+    pub(crate) const NONE: Self = Self { still: 0, old: 0 };
+}
 
 impl Snapshots {
     pub(super) fn take(&self, database: &Arc<Database>, ticks: &Ticks) -> RocksView {
@@ -59,15 +69,31 @@ impl Snapshots {
         self.add(living.iter().map(Arc::downgrade));
     }
 
-    /// Takes back the snapshots of scans that have stood still for so many ticks, or have grown old.
-    pub(super) fn revoke(&self, still_ticks: u64) {
-        for held in self.lock().iter().filter_map(Weak::upgrade) {
+    /// Takes back the snapshots of scans that try one's patience. False if others are left.
+    pub(super) fn revoke(&self, patience: Patience) -> bool {
+        let mut are_gone = true;
+        let living = self.lock().iter().filter_map(Weak::upgrade).collect::<Vec<_>>();
+        for held in living {
             let now = held.ticks.now();
             let stood_still = now.saturating_sub(held.last_used.load(Ordering::Relaxed));
-            if stood_still >= still_ticks || now.saturating_sub(held.since) >= still_ticks.saturating_mul(OLD) {
+            if stood_still >= patience.still || now.saturating_sub(held.since) >= patience.old {
                 *held.write() = None;
+            } else {
+                are_gone &= held.write().is_none();
             }
         }
+        are_gone
+    }
+
+    /// When one of them was last read, in ticks; 0 if there is none.
+    pub(super) fn last_used(&self) -> u64 {
+        let living = self.lock().iter().filter_map(Weak::upgrade).collect::<Vec<_>>();
+        living.iter().map(|held| held.last_used.load(Ordering::Relaxed)).max().unwrap_or(0)
+    }
+
+    pub(super) fn are_there(&self) -> bool {
+        let living = self.lock().iter().filter_map(Weak::upgrade).collect::<Vec<_>>();
+        living.iter().any(|held| held.write().is_some())
     }
 
     fn add(&self, new: impl IntoIterator<Item = Weak<Held>>) {
