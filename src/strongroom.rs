@@ -15,7 +15,6 @@ use crate::error::{Error, Result};
 use crate::identity::Verifier;
 use crate::keys::Policy;
 use crate::kms::{RootId, RootKeys};
-use crate::name::RegionName;
 use crate::session::Session;
 
 /// A store of many tenants, open in this process. A cheap handle: `Clone`, `Send`, `Sync`; the store is released when
@@ -210,14 +209,14 @@ impl Builder {
         }
         let active_tenants = self.budgets.active_tenants;
         let policy = Policy::service_managed(RootId::new(self.service_root)?);
-        let regions = read_regions(self.regions)?;
+        let regions = cells::read_regions(self.regions)?;
         let cells = match &self.home {
             Home::Memory => Cells::in_memory(self.boxes_per_cell, regions),
             Home::Disk(path) => {
                 if !self.budgets.has_room_for(self.boxes_per_cell) {
                     return Err(Error::invalid("the budgets have no room for one cell with so many boxes"));
                 }
-                check_folders(path, &regions, self.roots.location())?;
+                cells::check_folders(path, &regions, self.roots.location())?;
                 open_on_disk(path, self.boxes_per_cell, self.budgets, regions)?
             }
         };
@@ -233,29 +232,6 @@ impl Builder {
             is_open: Arc::new(AtomicBool::new(true)),
         })
     }
-}
-
-fn read_regions(named: Vec<(String, PathBuf)>) -> Result<RegionPaths> {
-    let mut regions = RegionPaths::new();
-    for (name, path) in named {
-        if regions.insert(RegionName::new(name)?, path).is_some() {
-            return Err(Error::invalid("a region is named twice"));
-        }
-    }
-    Ok(regions)
-}
-
-/// The folders of the store, its regions and its root keys must not lie in each other.
-fn check_folders(store: &Path, regions: &RegionPaths, roots: Option<&Path>) -> Result<()> {
-    let folders: Vec<&Path> = std::iter::once(store).chain(regions.values().map(PathBuf::as_path)).collect();
-    if roots.is_some_and(|roots| folders.iter().any(|folder| cells::overlaps(folder, roots))) {
-        return Err(Error::invalid("the root keys lie in a folder of the store, or the store in theirs"));
-    }
-    let lies_with_one_before = |place: usize| folders[..place].iter().any(|one| cells::overlaps(one, folders[place]));
-    if (1..folders.len()).any(lies_with_one_before) {
-        return Err(Error::invalid("the folders of the store and of its regions lie in each other"));
-    }
-    Ok(())
 }
 
 #[cfg(feature = "rocksdb")]

@@ -45,11 +45,12 @@ commands:
                              one cell of the --store
   (`drill`, `restore store` and `restore cell` need no token: only --keys, the escrow and what unseals it)
 
-options, all required but the last two (and those of backups, below):
+options, all required but regions and the last two (and those of backups, below):
   --store FOLDER             the store; it must not be open in a running service
   --keys FOLDER              the root keys, which never lie in the store
   --jwks FILE                the public keys of the issuer of your token
   --issuer URL               who that is, as the token's `iss` says
+  --region NAME=FOLDER       the folder of a region; may be given several times
   --audience NAME            the service, as the token's `aud` says
   --service TENANT           the tenant claim of the service's own people; `service` unless said otherwise
   --root NAME                the service's root key among the keys; `service` unless said otherwise
@@ -156,6 +157,8 @@ fn open(options: &Options) -> Result<Strongroom, Failure> {
     let room = Strongroom::builder(&options.store, LocalRoots::open(&options.keys)?, verifier)
         .service_root(&options.root)
         .service_speaker(&options.issuer, &options.service);
+    let regions = options.terms.regions.iter();
+    let room = regions.fold(room, |room, (name, folder)| room.region(name, folder));
     room.open().map_err(|error| match error.kind() {
         ErrorKind::Conflict => failure(format!("{error}\n  If a service has the store open, stop it first.")),
         _ => error.into(),
@@ -206,6 +209,10 @@ impl Options {
             "--audience" => self.audience = value,
             "--service" => self.service = value,
             "--root" => self.root = value,
+            "--region" => {
+                let (name, folder) = value.split_once('=').ok_or_else(|| usage("a region is given as NAME=FOLDER"))?;
+                self.terms.regions.push((name.to_owned(), folder.into()));
+            }
             "--recipient" => self.terms.recipients.push(value),
             "--identity" => self.terms.identity = value.into(),
             "--tenant" => self.terms.tenant = Some(value),

@@ -11,6 +11,8 @@ use crate::{Failure, Options, failure, usage};
 #[derive(Default)]
 pub struct Terms {
     pub recipients: Vec<String>,
+    /// Names and folders.
+    pub regions: Vec<(String, PathBuf)>,
     pub identity: PathBuf,
     pub tenant: Option<String>,
     pub cell: Option<u32>,
@@ -114,6 +116,7 @@ pub fn offline(options: &Options, command: &[&str]) -> Result<(), Failure> {
     let restore = Restore::new(folder, Escrow::open(escrow, &key)?, LocalRoots::open(&options.keys)?);
     let restore = restore.service_root(&options.root);
     let restore = terms.number.into_iter().fold(restore, Restore::backup);
+    let restore = terms.regions.iter().fold(restore, |restore, (name, folder)| restore.region(name, folder));
     let restore = if terms.accept_gaps { restore.accept_gaps() } else { restore };
     let report = match command {
         ["restore", "store", ..] => restore.store_into(store(options)?)?,

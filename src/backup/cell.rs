@@ -1,6 +1,6 @@
 //! One cell of a store that is otherwise whole: its files from the backup, its rings from where they are freshest.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -32,7 +32,8 @@ impl Restore<'_> {
     /// # Errors
     /// [`Conflict`](crate::ErrorKind::Conflict) if the store is open; [`Invalid`](crate::ErrorKind::Invalid) if a tenant
     /// of the cell is not in the backup, or its ring neither in the escrow nor in the old cell, unless gaps are
-    /// accepted; else as [`store_into`](Self::store_into). The cell is then as it was.
+    /// accepted, or if the cell is of a region that is not [named](Self::region); else as
+    /// [`store_into`](Self::store_into). The cell is then as it was.
     pub fn cell_into(mut self, path: impl AsRef<Path>, number: u32) -> Result<RestoreReport> {
         let repository = Repository::open(&self.repository)?;
         let manifest = repository.find(self.number, &self.escrow.trust())?;
@@ -44,9 +45,17 @@ impl Restore<'_> {
         if !path.as_ref().join("FORMAT").is_file() {
             return Err(Error::new(crate::ErrorKind::NotFound, "there is no store in this folder"));
         }
-        let plan = self.plan(&repository, &manifest, path.as_ref(), &cell)?;
+        let regions = self.check_folders(path.as_ref())?;
+        if let Some(region) = cell.region.as_ref().filter(|region| !regions.contains_key(region)) {
+            return Err(Error::invalid(format!("the cell is of the region {region}; name the folder of it")));
+        }
+        let plan = self.plan(&repository, &manifest, path.as_ref(), &regions, &cell)?;
         // The directory is closed again: it may have had the cell open.
-        let cells = Cells::on_disk(path.as_ref(), 1, Budgets::small(), RegionPaths::new())?;
+        let home = regions.into_iter().filter(|(region, _)| cell.region.as_ref() == Some(region)).collect();
+        let cells = Cells::on_disk(path.as_ref(), 1, Budgets::small(), home)?;
+        // As if nobody lived in the region, so that its folder is made if its disk is a new one.
+        cells.open_regions(self.escrow.trust().store, &BTreeMap::new());
+        cells.check_region(cell.region.as_ref())?;
         let mut progress = Progress::default();
         cells.replace(number, cell.region.as_ref(), |folder| {
             self.lay_out_cell(&repository, &manifest, number, folder, &mut progress)?;
@@ -67,8 +76,15 @@ impl Restore<'_> {
         })
     }
 
-    fn plan(&self, repository: &Repository, manifest: &Manifest, path: &Path, cell: &Cell) -> Result<Plan> {
-        let cells = Arc::new(Cells::on_disk(path, 1, Budgets::small(), RegionPaths::new())?);
+    fn plan(
+        &self,
+        repository: &Repository,
+        manifest: &Manifest,
+        path: &Path,
+        regions: &RegionPaths,
+        cell: &Cell,
+    ) -> Result<Plan> {
+        let cells = Arc::new(Cells::on_disk(path, 1, Budgets::small(), regions.clone())?);
         let directory = Self::open(cells, self.roots.clone(), self.policy()?)?;
         if directory.store_id() != self.escrow.trust().store {
             return Err(Error::invalid("the backup is another store's"));

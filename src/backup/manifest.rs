@@ -3,6 +3,8 @@
 //! `manifest = header || cells || files`, each a document behind its length; `manifest.sig = 01 || public key[32] ||
 //! signature[64]`. Nothing of a manifest is read before its signature has been checked.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -184,6 +186,18 @@ impl Manifest {
     /// Bytes of all files.
     pub(super) fn bytes(&self) -> u64 {
         self.files.iter().map(|file| file.length).sum()
+    }
+
+    /// The regions that cells of this backup are of.
+    pub(super) fn regions(&self) -> BTreeSet<RegionName> {
+        self.cells.iter().filter(|cell| cell.is_there).filter_map(|cell| cell.region.clone()).collect()
+    }
+
+    /// Goes on as if these cells were missing.
+    pub(super) fn leave_out(&mut self, which: impl Fn(&Cell) -> bool) {
+        self.cells.iter_mut().filter(|cell| which(cell)).for_each(|cell| cell.is_there = false);
+        let missing: BTreeSet<u32> = self.cells.iter().filter(|cell| !cell.is_there).map(|cell| cell.number).collect();
+        self.files.retain(|file| !matches!(file.part, Part::Cell(number) if missing.contains(&number)));
     }
 
     /// A cell that is in this backup.

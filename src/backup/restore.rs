@@ -1,16 +1,16 @@
 //! Bringing back a store, or one of its cells, from a folder of backups.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File as Handle, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::manifest::{Extent, Manifest, Part, Trust};
+use super::manifest::{Cell, Extent, Manifest, Part, Trust};
 use super::repository::Repository;
 use super::signing::Signer;
 use super::{Escrow, Progress, Teller, rows};
-use crate::cells::{self, Budgets, Cells, RegionPaths};
+use crate::cells::{self, Budgets, Cells, RegionPaths, RegionSite};
 use crate::clock::SystemClock;
 use crate::directory::{Directory, Refill, Row, Status};
 use crate::entropy::OsEntropy;
@@ -18,6 +18,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::folder;
 use crate::keys::{self, Policy};
 use crate::kms::{RootId, RootKeys};
+use crate::name::{Incarnation, RegionName};
 use crate::seal::Envelope;
 
 /// How a store comes back from a backup. Needs the folder of backups, an escrow of the same epochs, what unseals it,
@@ -29,6 +30,7 @@ pub struct Restore<'p> {
     pub(super) escrow: Escrow,
     pub(super) number: Option<u64>,
     service_root: String,
+    pub(super) regions: Vec<(String, PathBuf)>,
     pub(super) accepts_gaps: bool,
     progress: Option<Teller<'p>>,
 }
@@ -63,6 +65,7 @@ impl<'p> Restore<'p> {
             escrow,
             number: None,
             service_root: "service".to_owned(),
+            regions: Vec::new(),
             accepts_gaps: false,
             progress: None,
         }
@@ -80,8 +83,17 @@ impl<'p> Restore<'p> {
         self
     }
 
-    /// Restores what is there, though cells are missing from the backup, rings from the escrow, or newer backups are
-    /// damaged, so that nobody knows who was deleted since. The report says how much is missing.
+    /// Names the folder of a region, as [`Builder::region`](crate::Builder::region) does. May be called several times.
+    /// A whole store's cells of the region are restored into it, and it must be absent or empty; a single cell goes back
+    /// into the folder that the region has. One in which the backup has no cell is not touched.
+    pub fn region(mut self, name: impl Into<String>, path: impl AsRef<Path>) -> Self {
+        self.regions.push((name.into(), path.as_ref().to_path_buf()));
+        self
+    }
+
+    /// Restores what is there, though cells are missing from the backup, rings from the escrow, regions have no folder
+    /// named, or newer backups are damaged, so that nobody knows who was deleted since. The report says how much is
+    /// missing.
     pub fn accept_gaps(mut self) -> Self {
         self.accepts_gaps = true;
         self
@@ -94,35 +106,54 @@ impl<'p> Restore<'p> {
     }
 
     /// Restores a whole store into an absent or empty folder. It is put together under another name beside it and
-    /// gets its own when it is whole and synced, so that a crash leaves no half of it; then call this again.
+    /// gets its own when it is whole and synced, so that a crash leaves no half of it; then call this again. The folders
+    /// of its regions are filled before that, and what a crash left in them is removed by the next call.
     ///
     /// # Errors
-    /// [`Invalid`](crate::ErrorKind::Invalid) if the folder holds something, the backup is another store's or of
-    /// another scope, or the escrow does not cover it; [`Corrupt`](crate::ErrorKind::Corrupt) if a manifest or file is
-    /// damaged; [`NotFound`](crate::ErrorKind::NotFound) if there is no such backup;
+    /// [`Invalid`](crate::ErrorKind::Invalid) if a folder holds something, the backup is another store's or of another
+    /// scope, it has cells of a region that is not [named](Self::region), or the escrow does not cover it;
+    /// [`Conflict`](crate::ErrorKind::Conflict) if another restore is using a folder;
+    /// [`Corrupt`](crate::ErrorKind::Corrupt) if a manifest or file is damaged; [`NotFound`](crate::ErrorKind::NotFound) if there is no such backup;
     /// [`KeyRevoked`](crate::ErrorKind::KeyRevoked), [`Tampered`](crate::ErrorKind::Tampered) if the service's root
     /// key is missing or another. Nothing is there then that was not there before.
     pub fn store_into(mut self, path: impl AsRef<Path>) -> Result<RestoreReport> {
         let path = path.as_ref();
-        if self.roots.location().is_some_and(|roots| cells::overlaps(path, roots)) {
-            return Err(Error::invalid("the root keys lie in the folder of the store, or the store in theirs"));
-        }
-        if cells::overlaps(path, &self.repository) {
-            return Err(Error::invalid("the backups lie in the folder of the store, or the store in theirs"));
-        }
+        let regions = self.check_folders(path)?;
         let repository = Repository::open(&self.repository)?;
         let trust = self.escrow.trust();
-        let manifest = repository.find(self.number, &trust)?;
+        let mut manifest = repository.find(self.number, &trust)?;
         if manifest.header.scope != Extent::Store {
             return Err(Error::invalid("the backup is not of a whole store"));
         }
         let graves = graves(&repository, &manifest, &trust, self.accepts_gaps)?;
-        let site = Site::take(path)?;
+        let needed = self.needed(&mut manifest, regions)?;
+        let site = Site::take(path, &needed, trust.store)?;
         self.lay_out(&repository, &manifest, &site)?;
-        let report = self.assemble(&repository, &manifest, &site, &graves)?;
+        let report = self.assemble(&repository, &manifest, &site, needed, &graves)?;
         site.finish(path)?;
         tracing::info!(number = report.number, tenants = report.tenants, "restored a store");
         Ok(report)
+    }
+
+    /// The regions that are named, whose folders lie apart from each other's and from everything else.
+    pub(super) fn check_folders(&self, store: &Path) -> Result<RegionPaths> {
+        let regions = cells::read_regions(self.regions.clone())?;
+        cells::check_folders(store, &regions, self.roots.location())?;
+        if regions.values().map(PathBuf::as_path).chain([store]).any(|path| cells::overlaps(path, &self.repository)) {
+            return Err(Error::invalid("the backups lie in a folder of the store, or the store in theirs"));
+        }
+        Ok(regions)
+    }
+
+    /// Those of the named regions that the backup has cells of. What it has of others is left out, if gaps are accepted.
+    fn needed(&self, manifest: &mut Manifest, named: RegionPaths) -> Result<RegionPaths> {
+        let unnamed = manifest.regions().into_iter().find(|region| !named.contains_key(region));
+        if let Some(region) = unnamed.filter(|_| !self.accepts_gaps) {
+            return Err(Error::invalid(format!("the backup has cells of the region {region}; name a folder for it")));
+        }
+        manifest.leave_out(|cell| cell.region.as_ref().is_some_and(|region| !named.contains_key(region)));
+        let needed = manifest.regions();
+        Ok(named.into_iter().filter(|(region, _)| needed.contains(region)).collect())
     }
 
     /// The files of all cells, in the places where a store has them.
@@ -132,10 +163,11 @@ impl<'p> Restore<'p> {
         let (files_total, bytes_total) = (manifest.files.len() as u64, manifest.bytes());
         let mut progress = Progress { files_total, bytes_total, ..Progress::default() };
         for cell in manifest.cells.iter().filter(|cell| cell.is_there) {
-            let folder = site.store.join("cells").join(format!("{:04}", cell.number));
+            let folder = site.cell(cell)?;
             self.lay_out_cell(repository, manifest, cell.number, &folder, &mut progress)?;
         }
-        folder::sync(&site.store.join("cells")).map_err(failed)
+        folder::sync(&site.store.join("cells")).map_err(failed)?;
+        site.regions.values().try_for_each(RegionSite::bind)
     }
 
     pub(super) fn lay_out_cell(
@@ -166,9 +198,10 @@ impl<'p> Restore<'p> {
         repository: &Repository,
         manifest: &Manifest,
         site: &Site,
+        regions: RegionPaths,
         graves: &HashSet<Vec<u8>>,
     ) -> Result<RestoreReport> {
-        let cells = Arc::new(Cells::on_disk(&site.store, 1, Budgets::small(), RegionPaths::new())?);
+        let cells = Arc::new(Cells::on_disk(&site.store, 1, Budgets::small(), regions)?);
         let zero = cells.zero()?;
         let store = self.escrow.trust().store;
         keys::import_zero(&zero.rings, store, self.escrow.slots(store))?;
@@ -182,6 +215,7 @@ impl<'p> Restore<'p> {
         drop(zero);
         let directory = Self::open(cells, self.roots.clone(), self.policy()?)?;
         self.check_signer(&directory)?;
+        site.regions.keys().try_for_each(|region| directory.cells().check_region(Some(region)))?;
         let header = &manifest.header;
         let mut report =
             RestoreReport { number: header.number, created_secs: header.created_secs, ..RestoreReport::default() };
@@ -268,17 +302,17 @@ pub(super) fn graves(
 struct Site {
     root: PathBuf,
     store: PathBuf,
+    regions: BTreeMap<RegionName, RegionSite>,
     _lock: Handle,
 }
 
 impl Site {
-    fn take(path: &Path) -> Result<Self> {
+    fn take(path: &Path, regions: &RegionPaths, id: Incarnation) -> Result<Self> {
         if !is_free(path).map_err(failed)? {
             return Err(Error::invalid("the folder to restore into holds something; name an absent or empty one"));
         }
         let name = path.file_name().ok_or_else(|| Error::invalid("the folder to restore into has no name"))?;
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let root = parent.join(format!(".restoring-{}", name.to_string_lossy()));
+        let root = parent_of(path).join(format!(".restoring-{}", name.to_string_lossy()));
         folder::make(&root).map_err(failed)?;
         let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(root.join("LOCK"));
         let lock = lock.map_err(failed)?;
@@ -291,15 +325,29 @@ impl Site {
         if store.exists() {
             fs::remove_dir_all(&store).map_err(failed)?;
         }
-        Ok(Self { root, store, _lock: lock })
+        let mut site = Self { root, store, regions: BTreeMap::new(), _lock: lock };
+        for (region, path) in regions {
+            site.regions.insert(region.clone(), RegionSite::take(path, region, id)?);
+        }
+        Ok(site)
+    }
+
+    fn cell(&self, cell: &Cell) -> Result<PathBuf> {
+        let Some(region) = &cell.region else {
+            return Ok(self.store.join("cells").join(format!("{:04}", cell.number)));
+        };
+        let region = self.regions.get(region).ok_or_else(|| Error::internal("a region has no folder"))?;
+        Ok(region.cell(cell.number))
     }
 
     /// Gives the store its name: the moment from which it is there.
-    fn finish(self, path: &Path) -> Result<()> {
+    fn finish(mut self, path: &Path) -> Result<()> {
         folder::sync(&self.store).map_err(failed)?;
         fs::rename(&self.store, path).map_err(failed)?;
-        folder::sync(path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")))
-            .map_err(failed)
+        // Whatever fails from here on, the store is there, and its regions are its own.
+        let synced = folder::sync(parent_of(path)).map_err(failed);
+        std::mem::take(&mut self.regions).into_values().for_each(RegionSite::finish);
+        synced
     }
 }
 
@@ -310,7 +358,11 @@ impl Drop for Site {
     }
 }
 
-fn is_free(path: &Path) -> std::io::Result<bool> {
+fn parent_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+pub(super) fn is_free(path: &Path) -> std::io::Result<bool> {
     match fs::read_dir(path) {
         Ok(mut entries) => Ok(entries.next().is_none()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(true),

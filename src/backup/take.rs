@@ -1,6 +1,6 @@
 //! Making a backup: one moment in which copies are made, then copying at leisure.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::directory::{Directory, Row, Status};
 use crate::engine::View;
 use crate::error::{Error, ErrorKind, Result};
-use crate::name::TenantName;
+use crate::name::{RegionName, TenantName};
 
 /// What is to be backed up, to where, and on what terms.
 #[must_use = "a plan does nothing until a custodian carries it out"]
@@ -229,8 +229,12 @@ fn hold_the_moment<'s>(directory: &Directory, plan: &BackupPlan<'_>, scratch: &'
             tracing::warn!(uncovered, "a backup is made though no escrow holds all rings");
         }
         let cells = match &plan.scope {
-            Scope::Store => copy_cells(directory, &directory.cells().numbers(), plan.accepts_gaps, scratch)?,
-            Scope::Cell(number) => copy_cells(directory, &[*number], plan.accepts_gaps, scratch)?,
+            Scope::Store => copy_cells(directory, homes(directory, &rows), plan.accepts_gaps, scratch)?,
+            Scope::Cell(number) => {
+                let mut homes = homes(directory, &rows);
+                let home = homes.remove(number).flatten();
+                copy_cells(directory, BTreeMap::from([(*number, home)]), plan.accepts_gaps, scratch)?
+            }
             Scope::Tenant(_) => Vec::new(),
         };
         let records = match (&plan.scope, rows.as_slice()) {
@@ -244,19 +248,33 @@ fn hold_the_moment<'s>(directory: &Directory, plan: &BackupPlan<'_>, scratch: &'
     })
 }
 
-fn copy_cells(directory: &Directory, numbers: &[u32], accepts_gaps: bool, scratch: &Scratch) -> Result<Vec<Cell>> {
-    let mut copied = Vec::with_capacity(numbers.len());
-    for &number in numbers {
-        let copy = directory.cells().boxes(number).and_then(|boxes| {
-            let region = directory.cells().region(number)?;
+/// The cells that are there, and those in which somebody lives: the disk of a region may be away. Each with its region.
+fn homes(directory: &Directory, rows: &[Row]) -> BTreeMap<u32, Option<RegionName>> {
+    let there = directory.cells().numbers().into_iter();
+    let there = there.map(|number| (number, directory.cells().region(number).ok().flatten()));
+    let living = rows.iter().filter(|row| row.status != Status::Destroying);
+    there.chain(living.map(|row| (row.cell, row.region.clone()))).collect()
+}
+
+fn copy_cells(
+    directory: &Directory,
+    homes: BTreeMap<u32, Option<RegionName>>,
+    accepts_gaps: bool,
+    scratch: &Scratch,
+) -> Result<Vec<Cell>> {
+    let mut copied = Vec::with_capacity(homes.len());
+    for (number, region) in homes {
+        let copy = || {
+            directory.cells().check_cell(number, region.as_ref())?;
+            let boxes = directory.cells().boxes(number)?;
             directory.cells().checkpoint(number, &scratch.of_cell(number, region.as_ref()))?;
-            Ok((boxes, region))
-        });
-        match copy {
-            Ok((boxes, region)) => copied.push(Cell { number, boxes, region, is_there: true }),
+            Ok::<_, Error>(boxes)
+        };
+        match copy() {
+            Ok(boxes) => copied.push(Cell { number, boxes, region, is_there: true }),
             Err(error) if accepts_gaps => {
                 tracing::error!(cell = number, %error, "a cell is missing from the backup");
-                copied.push(Cell { number, boxes: 0, region: None, is_there: false });
+                copied.push(Cell { number, boxes: 0, region, is_there: false });
             }
             Err(error) => {
                 return Err(Error::new(error.kind(), format!("cell {number} cannot be backed up")).with_source(error));

@@ -13,6 +13,7 @@ use crate::collection::Transplant;
 use crate::directory::{Directory, Newcomer, Row, Speaker, Tenant, check_speakers};
 use crate::engine::{Batch, Durability};
 use crate::error::{Error, ErrorKind, Result};
+use crate::folder;
 use crate::keys::Ring;
 use crate::name::TenantName;
 
@@ -137,10 +138,12 @@ fn fill(
     match manifest.cell(row.cell) {
         Some(cell) => {
             let scratch = directory.cells().scratch()?;
+            let database = scratch.of_cell(row.cell, row.region.as_ref());
+            folder::make(&database).map_err(|error| Error::io("the copy of a cell cannot be laid out", error))?;
             for file in manifest.part(Part::Cell(row.cell)) {
-                repository.fetch_to(file, &scratch.path().join(&file.name))?;
+                repository.fetch_to(file, &database.join(&file.name))?;
             }
-            let copy = cells::open_copy(scratch.path(), cell.boxes)?;
+            let copy = cells::open_copy(&database, cell.boxes)?;
             rows::pages(&*copy.view()?, row.box_number, |(key, value)| each(key, value))?;
         }
         None if records.is_empty() && row.stamped => {

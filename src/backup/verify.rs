@@ -5,13 +5,18 @@ use std::sync::Arc;
 
 use super::manifest::{Manifest, Part, Trust};
 use super::repository::Repository;
-use super::restore::Restore;
+use super::restore::{Restore, RestoreReport, is_free};
 use super::{BackupKind, BackupSummary, Escrow, rows};
-use crate::cells::{Budgets, Cells, RegionPaths};
+use crate::cells::{self, Budgets, Cells, RegionPaths};
 use crate::error::{Error, Result};
 use crate::keys::{self, Policy};
 use crate::kms::RootKeys;
+use crate::name::RegionName;
 use crate::seal::{self, Place};
+
+/// Where a drill puts the store and, each under its name, its regions.
+const STORE: &str = "store";
+const REGION: &str = "region-";
 
 /// What a verification has come to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -90,26 +95,54 @@ fn check_chain(repository: &Repository, manifest: &Manifest, trust: &Trust) -> R
 }
 
 impl Restore<'_> {
-    /// The restore drill: puts the store together in a folder inside `scratch`, which must not be there, opens every
-    /// record of every tenant, and removes it again.
+    /// The restore drill: puts the store together in the folder `scratch`, which must be absent or empty, its regions in
+    /// folders of their own beside it, whatever [`region`](Self::region) says; opens every record of every tenant, and
+    /// removes the folder again.
     ///
     /// # Errors
     /// As [`store_into`](Self::store_into); [`Tampered`](crate::ErrorKind::Tampered) if a record does not open.
-    pub fn drill(self, scratch: impl AsRef<Path>) -> Result<VerifyReport> {
-        let path = scratch.as_ref();
+    pub fn drill(mut self, scratch: impl AsRef<Path>) -> Result<VerifyReport> {
+        let scratch = scratch.as_ref();
+        if !is_left_of_a_drill(scratch).map_err(failed)? {
+            return Err(Error::invalid("the scratch folder holds something; name an absent or empty one"));
+        }
+        let manifest = Repository::open(&self.repository)?.find(self.number, &self.escrow.trust())?;
+        let folder = |region: RegionName| (region.to_string(), scratch.join(format!("{REGION}{region}")));
+        self.regions = manifest.regions().into_iter().map(folder).collect();
         let (roots, policy) = (self.roots.clone(), self.policy()?);
-        let restored = self.store_into(path)?;
-        let records = open_every_record(path, &roots, policy);
-        let removed = std::fs::remove_dir_all(path);
-        let (files, bytes) = (restored.files, restored.bytes);
-        let report = VerifyReport { number: restored.number, files, bytes, records: records? };
-        removed.map_err(|error| Error::io("the restored copy cannot be removed", error))?;
+        let (store, regions) = (scratch.join(STORE), cells::read_regions(self.regions.clone())?);
+        // A restore that fails removes what it made itself; what another drill is making is not ours to remove.
+        let restored = self.store_into(&store).inspect_err(|_| drop(std::fs::remove_dir(scratch)))?;
+        let records = open_every_record(&store, regions, &roots, policy);
+        let removed = std::fs::remove_dir_all(scratch);
+        let RestoreReport { number, files, bytes, .. } = restored;
+        let report = VerifyReport { number, files, bytes, records: records? };
+        removed.map_err(failed)?;
         Ok(report)
     }
 }
 
-fn open_every_record(store: &Path, roots: &Arc<dyn RootKeys>, policy: Policy) -> Result<u64> {
-    let cells = Arc::new(Cells::on_disk(store, 1, Budgets::small(), RegionPaths::new())?);
+/// Whether a folder is absent, empty, or holds what a drill leaves that was cut short before its store was whole.
+fn is_left_of_a_drill(scratch: &Path) -> std::io::Result<bool> {
+    if is_free(scratch)? {
+        return Ok(true);
+    }
+    for entry in std::fs::read_dir(scratch)? {
+        let name = entry?.file_name();
+        let name = name.to_string_lossy();
+        if name != format!(".restoring-{STORE}") && !name.starts_with(REGION) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn failed(error: std::io::Error) -> Error {
+    Error::io("the scratch folder of a drill cannot be used", error)
+}
+
+fn open_every_record(store: &Path, regions: RegionPaths, roots: &Arc<dyn RootKeys>, policy: Policy) -> Result<u64> {
+    let cells = Arc::new(Cells::on_disk(store, 1, Budgets::small(), regions)?);
     let directory = Restore::open(cells, roots.clone(), policy)?;
     let mut records = 0;
     for row in directory.hold_still(|rows| Ok(rows.to_vec()))? {

@@ -27,11 +27,6 @@ pub(crate) struct Scratch {
 }
 
 impl Scratch {
-    /// The store's own.
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// Where a copy of a cell of this region goes.
     pub(crate) fn of_cell(&self, number: u32, region: Option<&RegionName>) -> PathBuf {
         let path = region.and_then(|region| self.regions.get(region)).unwrap_or(&self.path);

@@ -29,6 +29,8 @@ mod place;
 mod pool;
 #[cfg(feature = "rocksdb")]
 mod region_folder;
+#[cfg(feature = "backup")]
+mod region_site;
 mod regions;
 mod ring_file;
 mod stats;
@@ -49,8 +51,10 @@ pub(crate) use handle::BoxHandle;
 use on_disk::CellsOnDisk;
 #[cfg(feature = "rocksdb")]
 use region_folder::RegionFolder;
-pub(crate) use regions::RegionPaths;
+#[cfg(feature = "backup")]
+pub(crate) use region_site::RegionSite;
 use regions::Regions;
+pub(crate) use regions::{RegionPaths, check_folders, read_regions};
 pub(crate) use ring_file::{BOXES_MAX, RingFile, SLOT_LEN, Side};
 pub use stats::CellStats;
 

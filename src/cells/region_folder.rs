@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! REGION LOCK         whose folder this is; which process has it open
+//! .restoring          while a restore fills it (`region_site`)
 //! cells/              as in the store's own folder
 //! quarantine/
 //! ```
@@ -14,7 +15,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::folder;
 use crate::name::{Incarnation, RegionName};
 
-const REGION: &str = "REGION";
+pub(super) const REGION: &str = "REGION";
+/// There and locked while a restore fills the folder.
+pub(super) const RESTORING: &str = ".restoring";
 
 pub(super) struct RegionFolder {
     cells: CellFolders,
@@ -55,6 +58,7 @@ impl RegionFolder {
         cells.quarantine_strangers().map_err(failed)?;
         #[cfg(feature = "backup")]
         super::checkpoint::sweep(&root).map_err(failed)?;
+        sweep(&root).map_err(failed)?;
         Ok(Self { cells, _lock: lock })
     }
 
@@ -63,8 +67,22 @@ impl RegionFolder {
     }
 }
 
+/// Removes the marker that a restore left behind whose store came into being, unless the restore is alive. A restore
+/// wipes what has the marker, so there is none in a region that is in use.
+fn sweep(root: &Path) -> std::io::Result<()> {
+    let marker = root.join(RESTORING);
+    if marker.exists() && FolderLock::take(&marker)?.is_some() { remove_marker(root) } else { Ok(()) }
+}
+
+pub(super) fn remove_marker(root: &Path) -> std::io::Result<()> {
+    match fs::remove_file(root.join(RESTORING)) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => folder::sync(root),
+    }
+}
+
 /// What the file REGION holds, to the byte. The store's id is random and no secret.
-fn marker_text(region: &RegionName, store: Incarnation) -> String {
+pub(super) fn marker_text(region: &RegionName, store: Incarnation) -> String {
     format!("strongroom region, format 1\nregion {region}\nstore {store:?}\n")
 }
 

@@ -11,7 +11,7 @@ use super::cell_folders::CellFolders;
 use super::place::Place;
 #[cfg(feature = "rocksdb")]
 use super::region_folder::RegionFolder;
-use super::{Cells, Home};
+use super::{Cells, Home, overlaps};
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::{Incarnation, RegionName};
 
@@ -127,4 +127,31 @@ impl Cells {
             }
         }
     }
+}
+
+/// Regions by name.
+///
+/// # Errors
+/// `Invalid` if a name is none, or is there twice.
+pub(crate) fn read_regions(named: Vec<(String, PathBuf)>) -> Result<RegionPaths> {
+    let mut regions = RegionPaths::new();
+    for (name, path) in named {
+        if regions.insert(RegionName::new(name)?, path).is_some() {
+            return Err(Error::invalid("a region is named twice"));
+        }
+    }
+    Ok(regions)
+}
+
+/// The folders of the store, its regions and its root keys must not lie in each other.
+pub(crate) fn check_folders(store: &Path, regions: &RegionPaths, roots: Option<&Path>) -> Result<()> {
+    let folders: Vec<&Path> = std::iter::once(store).chain(regions.values().map(PathBuf::as_path)).collect();
+    if roots.is_some_and(|roots| folders.iter().any(|folder| overlaps(folder, roots))) {
+        return Err(Error::invalid("the root keys lie in a folder of the store, or the store in theirs"));
+    }
+    let lies_with_one_before = |place: usize| folders[..place].iter().any(|one| overlaps(one, folders[place]));
+    if (1..folders.len()).any(lies_with_one_before) {
+        return Err(Error::invalid("the folders of the store and of its regions lie in each other"));
+    }
+    Ok(())
 }

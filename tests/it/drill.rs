@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use strongroom::backup::{self, BackupPlan, BackupReport, Escrow, EscrowKey, EscrowLock, Restore, RestoreReport};
-use strongroom::{CollectionDef, KeyMode, LocalRoots, Strongroom, TenantState};
+use strongroom::{Builder, CollectionDef, KeyMode, LocalRoots, Strongroom, TenantState};
 
 use crate::support::{self, CUSTODIAN, ISSUER, user};
 
@@ -43,8 +43,15 @@ impl Drill {
         self.folder.join("escrow/rings.age")
     }
 
+    /// One whose store has the region `eu`.
+    pub fn with_region(folder: &Path) -> Self {
+        std::fs::create_dir(region_of(&folder.join("store"))).unwrap();
+        Self::new(folder)
+    }
+
     pub fn open(&self) -> Strongroom {
-        support::on_disk(&self.folder).open().expect("a store that opens without help")
+        let builder = with_region_of(support::on_disk(&self.folder), &self.folder.join("store"));
+        builder.open().expect("a store that opens without help")
     }
 
     pub fn lock(&self) -> EscrowLock {
@@ -91,17 +98,32 @@ impl Drill {
             Some(true)
         );
         let elsewhere = tempfile::tempdir().unwrap();
-        let report = self.restore().backup(number).store_into(elsewhere.path().join("store")).unwrap();
+        let report = self.restore_to(number, &elsewhere.path().join("store"));
         let found = self.read(&elsewhere.path().join("store"));
         assert!(found == *expected, "backup {number} came back otherwise: {:?}", differences(expected, &found));
         report
     }
 
+    /// Restores the backup of this number, its region beside it.
+    pub fn restore_to(&self, number: u64, path: &Path) -> RestoreReport {
+        self.restore().backup(number).region("eu", region_of(path)).store_into(path).unwrap()
+    }
+
     /// Everything in the store at `path`, which has this store's root keys.
     pub fn read(&self, path: &Path) -> Everything {
         let room = Strongroom::builder(path, self.roots(), support::Plain).service_speaker(ISSUER, "service");
-        everything(&room.open().expect("a restored store opens"))
+        everything(&with_region_of(room, path).open().expect("a restored store opens"))
     }
+}
+
+/// Where the region `eu` of a store lies, if it has one.
+pub fn region_of(store: &Path) -> PathBuf {
+    store.with_extension("eu")
+}
+
+fn with_region_of(builder: Builder, store: &Path) -> Builder {
+    let region = region_of(store);
+    if region.exists() { builder.region("eu", region) } else { builder }
 }
 
 /// Every record of every active tenant, read through the doors.

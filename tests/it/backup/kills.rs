@@ -10,9 +10,10 @@ use std::time::Duration;
 use strongroom::TenantState;
 use strongroom::backup::{self, BackupPlan, TenantRestore};
 
+use super::regions::make_in_region;
 use crate::chance::Chance;
 use crate::children::{self, Playing};
-use crate::drill::{Drill, Everything, everything, fill};
+use crate::drill::{Drill, Everything, everything, fill, region_of};
 use crate::folders;
 use crate::support::{self, CUSTODIAN};
 
@@ -37,10 +38,10 @@ pub fn back_up_until_killed() {
     }
 }
 
-/// The child that restores the newest backup into a folder of its own.
+/// The child that restores the newest backup into a folder of its own, and its region beside it.
 pub fn restore_until_killed() {
-    let drill = Drill::again(&children::folder());
-    drill.restore().store_into(children::folder().join("restored")).unwrap();
+    let (drill, target) = (Drill::again(&children::folder()), children::folder().join("restored"));
+    drill.restore().region("eu", region_of(&target)).store_into(&target).unwrap();
     children::say("restored");
 }
 
@@ -134,32 +135,88 @@ fn check_all(drill: &Drill, filled: &BTreeSet<u64>, made: &[(u64, u64)]) {
 #[test]
 fn a_restore_that_is_killed_at_any_instant_leaves_nothing_or_the_whole() {
     let folder = tempfile::tempdir().unwrap();
-    let drill = Drill::new(folder.path());
+    let drill = Drill::with_region(folder.path());
     let room = drill.open();
     support::make_tenants(&room, &["a", "b", "c", "d", "e"]);
-    ["a", "e"].iter().for_each(|name| fill(&room, name, 0, 100));
+    ["paris", "lyon"].iter().for_each(|name| make_in_region(&room, name));
+    ["a", "e", "paris"].iter().for_each(|name| fill(&room, name, 0, 100));
     drill.backup(&room);
     let expected = everything(&room);
     let target = folder.path().join("restored");
+    let region = region_of(&target);
     let mut chance = Chance::of_this_run("kills of restores");
-    let (mut nothing, mut whole) = (0, 0);
+    let (mut nothing, mut whole, mut begun, mut marked) = (0, 0, 0, 0);
     for _ in 0..rounds() / 3 {
         let said = kill_one("restorer", folder.path(), 0, &mut chance);
+        let has_marker = usize::from(region.join(".restoring").exists());
         if target.exists() {
             whole += 1;
+            marked += has_marker;
         } else {
             nothing += 1;
+            begun += has_marker;
             assert!(said.is_empty(), "it said that it was done");
-            drill.restore().store_into(&target).unwrap();
+            let report = drill.restore().region("eu", &region).store_into(&target).unwrap();
+            assert_eq!((report.tenants, report.incomplete), (7, 0));
         }
         assert!(drill.read(&target) == expected);
+        assert!(!region.join(".restoring").exists());
         fs::remove_dir_all(&target).unwrap();
+        fs::remove_dir_all(&region).unwrap();
     }
     let left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     // What a kill after the last step leaves is an empty folder with a lock, and the next restore removes it.
-    drill.restore().store_into(&target).unwrap();
+    drill.restore_to(1, &target);
     assert!(!folder.path().join(".restoring-restored").exists(), "{left:?}");
-    println!("kills that left nothing: {nothing}; the whole: {whole}");
+    println!(
+        "kills that left nothing: {nothing}, {begun} of them part of a region; the whole: {whole}, {marked} marked"
+    );
+}
+
+#[test]
+fn a_restore_that_is_killed_beside_its_commit_leaves_a_region_that_goes_with_its_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let drill = Drill::with_region(folder.path());
+    let room = drill.open();
+    make_in_region(&room, "paris");
+    fill(&room, "paris", 0, 20);
+    drill.backup(&room);
+    let expected = everything(&room);
+    let target = folder.path().join("restored");
+    let marker = region_of(&target).join(".restoring");
+    let is_killed_at = |call: u64| {
+        for path in [&target, &region_of(&target)] {
+            drop(fs::remove_dir_all(path));
+        }
+        let mut command = children::command("restorer", folder.path(), 0);
+        command.env("LD_PRELOAD", children::syncwatch()).env("SYNCWATCH_FOLDER", folder.path());
+        command.env("SYNCWATCH_KILL_AT", call.to_string());
+        let (status, _) = Playing::begin(command).wait();
+        !status.success()
+    };
+    // The call after which there is no other: somewhat before it is the commit.
+    let (mut killed, mut survived) = (1, 4096);
+    while survived - killed > 1 {
+        let middle = u64::midpoint(killed, survived);
+        *(if is_killed_at(middle) { &mut killed } else { &mut survived }) = middle;
+    }
+    let (mut before, mut after) = (0, 0);
+    for call in killed.saturating_sub(5)..=killed {
+        is_killed_at(call);
+        match (target.exists(), marker.exists()) {
+            (false, true) => before += 1,
+            (true, true) => after += 1,
+            _ => {}
+        }
+        if !target.exists() {
+            drill.restore_to(1, &target);
+        }
+        assert!(drill.read(&target) == expected && !marker.exists());
+    }
+    assert!(before > 0 && after > 0, "{before} kills before the commit, {after} after it");
+    println!(
+        "calls: {killed}; kills between marker and commit: {before}; between commit and the marker's end: {after}"
+    );
 }
 
 #[test]

@@ -5,5 +5,7 @@ mod damage;
 mod deleted;
 mod escrows;
 pub mod kills;
+mod moment;
+mod regions;
 mod stores;
 mod tenants;
