@@ -31,6 +31,7 @@ mod cell;
 mod escrow;
 mod frames;
 mod manifest;
+mod moment;
 mod repository;
 mod restore;
 mod rows;

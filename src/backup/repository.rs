@@ -161,8 +161,10 @@ impl Repository {
     /// # Errors
     /// `Corrupt` if it is missing or another than the manifest says.
     pub(super) fn fetch(&self, file: &File, mut sink: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        let wrong =
+            |how: &str| Error::corrupt(format!("a file of the backup is {how}: objects/{}", object_name(&file.sum)));
         let mut object = Handle::open(self.object(&file.sum)).map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => Error::corrupt("a file of the backup is missing"),
+            std::io::ErrorKind::NotFound => wrong("missing"),
             _ => failed(error),
         })?;
         let (mut hash, mut length) = (Sha256::new(), 0);
@@ -180,7 +182,7 @@ impl Repository {
             sink(&buffer[..count])?;
         }
         if length != file.length || hash.finalize()[..] != file.sum {
-            return Err(Error::corrupt("a file of the backup is damaged"));
+            return Err(wrong("damaged"));
         }
         Ok(())
     }

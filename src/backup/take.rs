@@ -1,29 +1,28 @@
 //! Making a backup: one moment in which copies are made, then copying at leisure.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::manifest::{Cell, Extent, File, Manifest, Mark, Part, Sum, Trust};
+use super::manifest::{Extent, File, Manifest, Mark, Part, Sum, Trust};
+use super::moment::{self, Copies, Moment};
 use super::repository::{Repository, Stored, Writer};
 use super::rows::RowFiles;
 use super::signing::Signer;
 use super::{Progress, Scope, Teller};
-use crate::cells::{self, Scratch};
+use crate::cells;
 use crate::clock::Clock;
-use crate::directory::{Directory, Row, Status};
-use crate::engine::View;
+use crate::directory::Directory;
 use crate::error::{Error, ErrorKind, Result};
-use crate::name::{RegionName, TenantName};
 
 /// What is to be backed up, to where, and on what terms.
 #[must_use = "a plan does nothing until a custodian carries it out"]
 pub struct BackupPlan<'p> {
     repository: PathBuf,
-    scope: Scope,
-    needs_escrow: bool,
-    accepts_gaps: bool,
+    pub(super) scope: Scope,
+    pub(super) needs_escrow: bool,
+    pub(super) accepts_gaps: bool,
     progress: Option<Teller<'p>>,
 }
 
@@ -87,18 +86,6 @@ impl<'p> BackupPlan<'p> {
     }
 }
 
-/// What was copied in the one moment.
-struct Moment<'s> {
-    scratch: &'s Scratch,
-    rows: Vec<Row>,
-    cells: Vec<Cell>,
-    zero: Box<dyn View>,
-    /// The tenant's box, if the backup is of one tenant.
-    records: Option<(Box<dyn View>, u32)>,
-    uncovered: u64,
-    exports: u64,
-}
-
 /// A backup under way.
 struct Work<'w, 'p> {
     writer: &'w Writer<'w>,
@@ -123,9 +110,9 @@ pub(crate) fn take(directory: &Directory, clock: &dyn Clock, plan: BackupPlan<'_
     let repository = Repository::open_or_make(&plan.repository)?;
     let writer = repository.writer()?;
     let (number, previous, known) = look_back(&repository, &trust)?;
-    warm_up(directory, &plan.scope, &scratch);
+    let copies = Copies::make(directory, &plan.scope, &scratch);
     let began_ms = clock.monotonic_ms();
-    let moment = hold_the_moment(directory, &plan, &scratch)?;
+    let moment = moment::hold(directory, &plan, copies)?;
     let held_ms = clock.monotonic_ms().saturating_sub(began_ms);
     let extent = match plan.scope {
         Scope::Store => Extent::Store,
@@ -184,104 +171,6 @@ fn look_back(
         }
     }
     Ok((next, previous, known))
-}
-
-/// Copies of all cells that are thrown away: RocksDB writes down what it holds in memory for them, and finds little left to
-/// write when everybody waits for the copies that count.
-fn warm_up(directory: &Directory, scope: &Scope, scratch: &Scratch) {
-    let numbers = match scope {
-        Scope::Store => directory.cells().numbers(),
-        Scope::Cell(number) => vec![*number],
-        Scope::Tenant(_) => Vec::new(),
-    };
-    for number in numbers {
-        let Ok(region) = directory.cells().region(number) else { continue };
-        let path = scratch.of_cell(number, region.as_ref());
-        // Whatever fails here fails again, and is reported, when it counts.
-        drop(directory.cells().checkpoint(number, &path));
-        drop(fs::remove_dir_all(&path));
-    }
-}
-
-/// The one moment in which the directory stands still: whoever is covered, and copies of all cells.
-fn hold_the_moment<'s>(directory: &Directory, plan: &BackupPlan<'_>, scratch: &'s Scratch) -> Result<Moment<'s>> {
-    let exports = directory.exports()?;
-    directory.hold_still(|all| {
-        let rows: Vec<Row> = match &plan.scope {
-            Scope::Store => all.to_vec(),
-            Scope::Cell(number) => all.iter().filter(|row| row.cell == *number).cloned().collect(),
-            Scope::Tenant(name) => {
-                let name = TenantName::new(name)?;
-                let row = all.iter().find(|row| row.name == name && row.status != Status::Destroying);
-                vec![row.ok_or_else(|| Error::new(ErrorKind::NotFound, "there is no tenant of this name"))?.clone()]
-            }
-        };
-        let is_covered = |row: &&Row| exports.get(&row.incarnation).is_some_and(|export| export.covers(row));
-        let living = rows.iter().filter(|row| row.status != Status::Destroying);
-        let uncovered = living.filter(|row| !is_covered(row)).count() as u64;
-        if uncovered > 0 && plan.needs_escrow && !plan.accepts_gaps {
-            return Err(Error::invalid(format!(
-                "no escrow holds the rings of {uncovered} tenants, and a backup without them restores nothing: export \
-                 the rings first, or say `escrow: never`"
-            )));
-        }
-        if uncovered > 0 {
-            tracing::warn!(uncovered, "a backup is made though no escrow holds all rings");
-        }
-        let cells = match &plan.scope {
-            Scope::Store => copy_cells(directory, homes(directory, &rows), plan.accepts_gaps, scratch)?,
-            Scope::Cell(number) => {
-                let mut homes = homes(directory, &rows);
-                let home = homes.remove(number).flatten();
-                copy_cells(directory, BTreeMap::from([(*number, home)]), plan.accepts_gaps, scratch)?
-            }
-            Scope::Tenant(_) => Vec::new(),
-        };
-        let records = match (&plan.scope, rows.as_slice()) {
-            (Scope::Tenant(_), [row]) => {
-                Some((directory.cells().reader(row.cell, row.box_number)?.view()?, row.box_number))
-            }
-            _ => None,
-        };
-        let exports = directory.export_count()?;
-        Ok(Moment { scratch, rows, cells, zero: directory.zero_view()?, records, uncovered, exports })
-    })
-}
-
-/// The cells that are there, and those in which somebody lives: the disk of a region may be away. Each with its region.
-fn homes(directory: &Directory, rows: &[Row]) -> BTreeMap<u32, Option<RegionName>> {
-    let there = directory.cells().numbers().into_iter();
-    let there = there.map(|number| (number, directory.cells().region(number).ok().flatten()));
-    let living = rows.iter().filter(|row| row.status != Status::Destroying);
-    there.chain(living.map(|row| (row.cell, row.region.clone()))).collect()
-}
-
-fn copy_cells(
-    directory: &Directory,
-    homes: BTreeMap<u32, Option<RegionName>>,
-    accepts_gaps: bool,
-    scratch: &Scratch,
-) -> Result<Vec<Cell>> {
-    let mut copied = Vec::with_capacity(homes.len());
-    for (number, region) in homes {
-        let copy = || {
-            directory.cells().check_cell(number, region.as_ref())?;
-            let boxes = directory.cells().boxes(number)?;
-            directory.cells().checkpoint(number, &scratch.of_cell(number, region.as_ref()))?;
-            Ok::<_, Error>(boxes)
-        };
-        match copy() {
-            Ok(boxes) => copied.push(Cell { number, boxes, region, is_there: true }),
-            Err(error) if accepts_gaps => {
-                tracing::error!(cell = number, %error, "a cell is missing from the backup");
-                copied.push(Cell { number, boxes: 0, region, is_there: false });
-            }
-            Err(error) => {
-                return Err(Error::new(error.kind(), format!("cell {number} cannot be backed up")).with_source(error));
-            }
-        }
-    }
-    Ok(copied)
 }
 
 impl Work<'_, '_> {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::cell_folders::CellFolders;
-use super::place::{DATABASE, RINGS};
+use super::place::{DATABASE, RINGS, Version};
 use super::region_folder::RegionFolder;
 use super::{Budgets, Cells, CellsOnDisk, Home, RingFile};
 use crate::engine::Reader;
@@ -91,6 +91,12 @@ impl Cells {
     /// Makes a copy of a cell's database in `to`, a folder that is not there yet, on the cell's file system.
     pub(crate) fn checkpoint(&self, number: u32, to: &Path) -> Result<()> {
         self.disk()?.pool().checkpoint(number, to)
+    }
+
+    /// How far a cell's database has come. A copy that was made after this, and before it is the same again, is what a copy
+    /// made then would be.
+    pub(crate) fn version(&self, number: u32) -> Option<Version> {
+        self.disk().ok()?.pool().place(number).ok()?.version()
     }
 
     fn folders_of(&self, region: Option<&RegionName>) -> Result<&CellFolders> {

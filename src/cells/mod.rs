@@ -49,6 +49,8 @@ pub(crate) use checkpoint::{Scratch, lay_out, open_copy};
 pub(crate) use handle::BoxHandle;
 #[cfg(feature = "rocksdb")]
 use on_disk::CellsOnDisk;
+#[cfg(feature = "backup")]
+pub(crate) use place::Version;
 #[cfg(feature = "rocksdb")]
 use region_folder::RegionFolder;
 #[cfg(feature = "backup")]

@@ -14,6 +14,7 @@ use std::collections::HashMap;
 #[cfg(feature = "backup")]
 use std::path::Path;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
@@ -33,7 +34,18 @@ pub(super) struct Place {
     number: u32,
     folder: PathBuf,
     region: Option<RegionName>,
+    /// How often its database has been opened for writing, or was about to be.
+    openings: AtomicU64,
     state: Mutex<State>,
+}
+
+/// How far a cell's database has come: where it is the same, nothing has been written in between.
+#[cfg(feature = "backup")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Version {
+    openings: u64,
+    /// Of a database that is open.
+    writes: Option<rocks::Writes>,
 }
 
 enum State {
@@ -107,7 +119,7 @@ const CLOSING_LOOKS: u32 = 20;
 impl Place {
     pub(super) fn new(number: u32, folder: PathBuf, region: Option<RegionName>) -> Arc<Self> {
         let state = Mutex::new(State::shut(Logs::Unknown));
-        Arc::new(Self { number, folder, region, state })
+        Arc::new(Self { number, folder, region, openings: AtomicU64::new(0), state })
     }
 
     pub(super) fn number(&self) -> u32 {
@@ -191,6 +203,7 @@ impl Place {
         retire_views(state);
         let Some(mut permit) = fitting(permit, cost) else { return Ok(Answer::Needs(cost)) };
         permit.settle(cost);
+        self.openings.fetch_add(1, Ordering::SeqCst);
         let opened = RocksEngine::open(&self.database(), boxes, shared);
         let engine = Arc::new(opened.map_err(|error| self.fail(state, error, shared))?);
         if let State::Shut { leaving, .. } = state {
@@ -310,6 +323,20 @@ impl Place {
                 views.insert(number, View { reader, permit });
                 false
             }
+        }
+    }
+
+    /// How far it has come; `None` if it has failed.
+    #[cfg(feature = "backup")]
+    pub(super) fn version(&self) -> Option<Version> {
+        let state = self.lock();
+        let openings = self.openings.load(Ordering::SeqCst);
+        match &*state {
+            State::Open { engine, .. } if !engine.has_failed() => {
+                Some(Version { openings, writes: Some(engine.writes()) })
+            }
+            State::Shut { .. } => Some(Version { openings, writes: None }),
+            _ => None,
         }
     }
 

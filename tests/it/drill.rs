@@ -111,8 +111,13 @@ impl Drill {
 
     /// Everything in the store at `path`, which has this store's root keys.
     pub fn read(&self, path: &Path) -> Everything {
+        everything(&self.builder_at(path).open().expect("a restored store opens"))
+    }
+
+    /// Begins to open the store at `path`, which has this store's root keys.
+    pub fn builder_at(&self, path: &Path) -> Builder {
         let room = Strongroom::builder(path, self.roots(), support::Plain).service_speaker(ISSUER, "service");
-        everything(&with_region_of(room, path).open().expect("a restored store opens"))
+        with_region_of(room, path)
     }
 }
 

@@ -17,7 +17,7 @@ mod usage;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rocksdb::{BottommostLevelCompaction, CompactOptions, Options, WriteBatch, WriteOptions};
 
@@ -33,6 +33,15 @@ use usage::Usage;
 use super::{Batch, Durability, Engine, Expectation, Keyspace, Op, Reader, View};
 use crate::error::{Error, ErrorKind, Result};
 
+/// How much has been written: where it is the same, nothing was in between.
+#[cfg(feature = "backup")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Writes {
+    sequence: u64,
+    /// A wipe removes tables after its last write.
+    wipes: u64,
+}
+
 pub(crate) struct RocksEngine {
     database: Arc<Database>,
     path: PathBuf,
@@ -41,6 +50,7 @@ pub(crate) struct RocksEngine {
     usage: Usage,
     /// Whether something has been written since the last flush.
     is_dirty: AtomicBool,
+    wipes: AtomicU64,
     /// Set by the first write that fails with an I/O error or corruption: RocksDB would resume by itself, and its
     /// families could have diverged. Everything is refused until the cell is opened again, which the cells above see to.
     failed: AtomicBool,
@@ -86,6 +96,7 @@ impl RocksEngine {
             usage: Usage::new(shared),
             // What the logs brought back has been flushed while the database opened.
             is_dirty: AtomicBool::new(false),
+            wipes: AtomicU64::new(0),
             failed: AtomicBool::new(false),
             process: std::process::id(),
         })
@@ -97,6 +108,13 @@ impl RocksEngine {
 
     pub(crate) fn has_failed(&self) -> bool {
         self.failed.load(Ordering::SeqCst)
+    }
+
+    /// How much has been written since it was opened.
+    #[cfg(feature = "backup")]
+    pub(crate) fn writes(&self) -> Writes {
+        let wipes = self.wipes.load(Ordering::SeqCst);
+        Writes { sequence: self.db().latest_sequence_number(), wipes }
     }
 
     /// Writes every memtable to table files, so that the logs hold nothing that is needed. Others write meanwhile.
@@ -142,13 +160,15 @@ impl RocksEngine {
         }
         let engine = Arc::try_unwrap(engine)?;
         // A scan may have begun between the count and here.
-        let Self { database, path, locks, snapshots, usage, is_dirty, failed, process } = engine;
+        let Self { database, path, locks, snapshots, usage, is_dirty, wipes, failed, process } = engine;
         match Arc::try_unwrap(database) {
             Ok(database) => {
                 drop(database);
                 Ok(is_dirty.into_inner())
             }
-            Err(database) => Err(Arc::new(Self { database, path, locks, snapshots, usage, is_dirty, failed, process })),
+            Err(database) => {
+                Err(Arc::new(Self { database, path, locks, snapshots, usage, is_dirty, wipes, failed, process }))
+            }
         }
     }
 
@@ -274,6 +294,7 @@ impl Engine for RocksEngine {
         // The WAL holds the rows too, until every family that wrote to it has been flushed.
         self.is_dirty.store(true, Ordering::SeqCst);
         self.flush()?;
+        self.wipes.fetch_add(1, Ordering::SeqCst);
         let name = family_name(keyspace);
         let files = self.observe(self.db().live_files())?;
         Ok(files.iter().all(|file| file.column_family_name != name))
