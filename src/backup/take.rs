@@ -150,7 +150,8 @@ fn look_back(
     trust: &Trust,
 ) -> Result<(u64, Option<(u64, Sum)>, HashMap<(Part, String), File>)> {
     let all = repository.numbers()?;
-    let next = all.last().map_or(1, |(last, _)| last + 1);
+    let next = all.last().map_or(Some(1), |(last, _)| last.checked_add(1));
+    let next = next.ok_or_else(|| Error::invalid("a folder among the backups has the last of all numbers"))?;
     let (mut previous, mut known) = (None, HashMap::new());
     for (number, folder) in all.into_iter().rev() {
         match Repository::read(number, &folder, trust) {
