@@ -103,8 +103,12 @@ impl Restore<'_> {
         let rows = directory.hold_still(|rows| Ok(rows.to_vec()))?;
         let mut plan = Plan::default();
         let mut occupied = Vec::new();
-        for row in rows.into_iter().filter(|row| row.cell == cell.number && row.status != Status::Destroying) {
+        for row in rows.into_iter().filter(|row| row.cell == cell.number) {
             occupied.push(row.box_number);
+            if row.status == Status::Destroying {
+                // Its box is wiped when its deletion is finished.
+                continue;
+            }
             let was = then.remove(&row.incarnation);
             let slots = self.freshest(&directory, &row);
             match (was, slots) {
