@@ -18,6 +18,8 @@ pub(super) type Sum = [u8; 32];
 
 const MAGIC: &str = "strongroom backup";
 const SIGNATURE_FORMAT: u8 = 1;
+/// Bytes of a file `manifest.sig`.
+pub(super) const SIGNATURE_FILE_LEN: u64 = 1 + 32 + SIGNATURE_LEN as u64;
 const DAMAGED: &str = "the manifest of a backup is damaged";
 
 /// Whose backups are believed.
@@ -138,18 +140,9 @@ impl Manifest {
     /// Reads a manifest that `trust` has signed.
     ///
     /// # Errors
-    /// `Invalid` if another store has signed it, `Corrupt` if nobody has signed just these bytes.
-    pub(super) fn read(bytes: &[u8], signature: &[u8], trust: &Trust) -> Result<Self> {
+    /// `Invalid` if it is another store's, `Corrupt` if nobody has signed just these bytes.
+    pub(super) fn read(bytes: &[u8], signature: &[u8; SIGNATURE_LEN], trust: &Trust) -> Result<Self> {
         let damaged = || Error::corrupt(DAMAGED);
-        let (&format, rest) = signature.split_first().ok_or_else(damaged)?;
-        let (signed_by, signature) = rest.split_at_checked(32).ok_or_else(damaged)?;
-        let signature: &[u8; SIGNATURE_LEN] = signature.try_into().map_err(|_| damaged())?;
-        if format != SIGNATURE_FORMAT {
-            return Err(damaged());
-        }
-        if signed_by != trust.key.0 {
-            return Err(Error::invalid("the backup is another store's"));
-        }
         if !trust.key.vouches_for(bytes, signature) {
             return Err(damaged());
         }
@@ -204,6 +197,24 @@ impl Manifest {
     pub(super) fn cell(&self, number: u32) -> Option<&Cell> {
         self.cells.iter().find(|cell| cell.number == number && cell.is_there)
     }
+}
+
+/// The signature in a file `manifest.sig`, if it claims to be that of `trust`. Whether it is good is not known yet.
+///
+/// # Errors
+/// `Invalid` if another store has signed, `Corrupt` if the file has another form.
+pub(super) fn read_signature(file: &[u8], trust: &Trust) -> Result<[u8; SIGNATURE_LEN]> {
+    let damaged = || Error::corrupt(DAMAGED);
+    let (&format, rest) = file.split_first().ok_or_else(damaged)?;
+    let (signed_by, signature) = rest.split_at_checked(32).ok_or_else(damaged)?;
+    let signature = signature.try_into().map_err(|_| damaged())?;
+    if format != SIGNATURE_FORMAT {
+        return Err(damaged());
+    }
+    if signed_by != trust.key.0 {
+        return Err(Error::invalid("the backup is another store's"));
+    }
+    Ok(signature)
 }
 
 pub(super) fn sum(bytes: &[u8]) -> Sum {

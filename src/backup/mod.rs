@@ -29,6 +29,7 @@
 
 mod cell;
 mod escrow;
+mod files;
 mod frames;
 mod manifest;
 mod moment;

@@ -6,16 +6,20 @@
 //! backups/<number>-<time>/ manifest and manifest.sig; .making is one on its way
 //! ```
 //! A crash at any instant leaves whole files and whole backups only: both get their names when they are synced.
+//!
+//! Others may be able to write to the folder. Nothing in it that is a link is followed, so that what they lay there
+//! leads nowhere, and only what has the name of one of its files is ever removed.
 
 use std::collections::HashSet;
-use std::fs::{self, File as Handle, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File as Handle, OpenOptions, TryLockError};
 use std::io::{BufReader, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use super::manifest::{File, Manifest, Sum, Trust};
+use super::files;
+use super::manifest::{self, File, Manifest, Sum, Trust};
 use crate::error::{Error, ErrorKind, Result};
 use crate::folder;
 
@@ -58,14 +62,32 @@ pub(super) struct Stored {
 impl Repository {
     /// A repository that is there.
     pub(super) fn open(root: &Path) -> Result<Self> {
-        let format = fs::read(root.join("FORMAT")).map_err(|error| match error.kind() {
+        let unknown = || Error::invalid("the backups have a format that this release does not know");
+        let format = files::read(&root.join("FORMAT"), FORMAT.len() as u64).map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => Error::new(ErrorKind::NotFound, "the folder holds no backups"),
+            std::io::ErrorKind::InvalidData => unknown(),
             _ => failed(error),
         })?;
         if format != FORMAT.as_bytes() {
-            return Err(Error::invalid("the backups have a format that this release does not know"));
+            return Err(unknown());
         }
-        Ok(Self { root: root.to_path_buf() })
+        let repository = Self { root: root.to_path_buf() };
+        repository.check_folders()?;
+        Ok(repository)
+    }
+
+    /// Whether `objects` and `backups` are folders of this repository, and not links to those of somebody else.
+    fn check_folders(&self) -> Result<()> {
+        for folder in [self.objects(), self.backups()] {
+            let there = fs::symlink_metadata(folder).map_err(|error| match error.kind() {
+                std::io::ErrorKind::NotFound => Error::corrupt("a folder of the backups is missing"),
+                _ => failed(error),
+            })?;
+            if !there.is_dir() {
+                return Err(Error::invalid("a folder of the backups is a link, or no folder"));
+            }
+        }
+        Ok(())
     }
 
     /// A repository that is there, or a new one in an absent or empty folder.
@@ -80,7 +102,7 @@ impl Repository {
             }
             folder::make(&root.join("objects")).map_err(failed)?;
             folder::make(&root.join("backups")).map_err(failed)?;
-            write_file(&root.join(".FORMAT"), FORMAT.as_bytes()).map_err(failed)?;
+            files::write(&root.join(".FORMAT"), FORMAT.as_bytes()).map_err(failed)?;
             fs::rename(root.join(".FORMAT"), root.join("FORMAT")).map_err(failed)?;
             folder::sync(root).map_err(failed)?;
         }
@@ -89,9 +111,7 @@ impl Repository {
 
     /// Takes leave to add, and removes what a crash left unfinished.
     pub(super) fn writer(&self) -> Result<Writer<'_>> {
-        let path = self.root.join("LOCK");
-        let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
-        let lock = lock.map_err(failed)?;
+        let lock = files::open_lock(&self.root.join("LOCK")).map_err(failed)?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -99,21 +119,22 @@ impl Repository {
             }
             Err(TryLockError::Error(error)) => return Err(failed(error)),
         }
-        for unfinished in [self.root.join("objects").join(INCOMING), self.root.join("backups").join(MAKING)] {
-            remove(&unfinished).map_err(failed)?;
+        for unfinished in [self.objects().join(INCOMING), self.backups().join(MAKING)] {
+            files::remove(&unfinished).map_err(failed)?;
         }
         Ok(Writer { repository: self, _lock: lock })
     }
 
-    /// The backups that are there, oldest first: their numbers and folders.
+    /// The backups that are there, oldest first: their numbers and folders. What has no name of a backup is none, nor
+    /// is what only leads to a folder.
     pub(super) fn numbers(&self) -> Result<Vec<(u64, PathBuf)>> {
         let mut found = Vec::new();
-        for entry in fs::read_dir(self.root.join("backups")).map_err(failed)? {
+        for entry in fs::read_dir(self.backups()).map_err(failed)? {
             let entry = entry.map_err(failed)?;
-            let name = entry.file_name();
-            let number =
-                name.to_str().and_then(|name| name.split_once('-')).and_then(|(number, _)| number.parse().ok());
-            found.extend(number.map(|number| (number, entry.path())));
+            if entry.file_type().map_err(failed)?.is_dir() {
+                let number = entry.file_name().to_str().and_then(number_of);
+                found.extend(number.map(|number| (number, entry.path())));
+            }
         }
         found.sort_unstable();
         Ok(found)
@@ -121,19 +142,19 @@ impl Repository {
 
     /// The manifest of a backup, once its signature is good, and its SHA-256.
     pub(super) fn read(number: u64, folder: &Path, trust: &Trust) -> Result<(Manifest, Sum)> {
-        let read = |name: &str| -> Result<Vec<u8>> {
-            let path = folder.join(name);
-            let missing = |error: std::io::Error| match error.kind() {
+        let read = |name: &str, limit: u64| {
+            files::read(&folder.join(name), limit).map_err(|error| match error.kind() {
                 std::io::ErrorKind::NotFound => Error::corrupt("the manifest of a backup is missing"),
+                std::io::ErrorKind::InvalidData => {
+                    Error::corrupt("the manifest of a backup is longer than any, or no regular file")
+                }
                 _ => failed(error),
-            };
-            if path.metadata().map_err(missing)?.len() > MANIFEST_MAX_LEN {
-                return Err(Error::corrupt("the manifest of a backup is longer than any"));
-            }
-            fs::read(path).map_err(missing)
+            })
         };
-        let bytes = read(MANIFEST)?;
-        let manifest = Manifest::read(&bytes, &read(SIGNATURE)?, trust)?;
+        // The signature first: a long manifest is read only if it claims to be this store's.
+        let signature = manifest::read_signature(&read(SIGNATURE, manifest::SIGNATURE_FILE_LEN)?, trust)?;
+        let bytes = read(MANIFEST, MANIFEST_MAX_LEN)?;
+        let manifest = Manifest::read(&bytes, &signature, trust)?;
         if manifest.header.number != number {
             return Err(Error::corrupt("the manifest of a backup belongs to one of another number"));
         }
@@ -153,7 +174,7 @@ impl Repository {
 
     /// Whether a file is there, whole as far as its length tells.
     pub(super) fn holds(&self, sum: &Sum, length: u64) -> bool {
-        self.object(sum).metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() == length)
+        fs::symlink_metadata(self.object(sum)).is_ok_and(|metadata| metadata.is_file() && metadata.len() == length)
     }
 
     /// Reads a file through, into `sink`, and compares every byte's share of the SHA-256.
@@ -163,8 +184,9 @@ impl Repository {
     pub(super) fn fetch(&self, file: &File, mut sink: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
         let wrong =
             |how: &str| Error::corrupt(format!("a file of the backup is {how}: objects/{}", object_name(&file.sum)));
-        let mut object = Handle::open(self.object(&file.sum)).map_err(|error| match error.kind() {
+        let mut object = files::open(&self.object(&file.sum)).map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => wrong("missing"),
+            std::io::ErrorKind::InvalidData => wrong("no regular file"),
             _ => failed(error),
         })?;
         let (mut hash, mut length) = (Sha256::new(), 0);
@@ -196,7 +218,15 @@ impl Repository {
     }
 
     fn object(&self, sum: &Sum) -> PathBuf {
-        self.root.join("objects").join(object_name(sum))
+        self.objects().join(object_name(sum))
+    }
+
+    fn objects(&self) -> PathBuf {
+        self.root.join("objects")
+    }
+
+    fn backups(&self) -> PathBuf {
+        self.root.join("backups")
     }
 }
 
@@ -204,12 +234,26 @@ fn object_name(sum: &Sum) -> String {
     sum.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(hex_digit).collect()
 }
 
+fn is_object_name(name: &str) -> bool {
+    name.len() == 2 * size_of::<Sum>() && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+fn folder_name(number: u64, created_secs: u64) -> String {
+    format!("{number:06}-{created_secs}")
+}
+
+/// The number in the name of a backup's folder, if it is a name that a backup is given.
+fn number_of(name: &str) -> Option<u64> {
+    let (number, created_secs) = name.split_once('-')?;
+    let (number, created_secs) = (number.parse().ok()?, created_secs.parse().ok()?);
+    (folder_name(number, created_secs) == name).then_some(number)
+}
+
 impl Writer<'_> {
     pub(super) fn begin(&self) -> Result<Incoming<'_>> {
-        let objects = self.repository.root.join("objects");
-        let path = objects.join(INCOMING);
-        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
-        Ok(Incoming { objects, file: file.map_err(failed)?, hash: Sha256::new(), length: 0, writer: self })
+        let objects = self.repository.objects();
+        let file = files::create(&objects.join(INCOMING)).map_err(failed)?;
+        Ok(Incoming { objects, file, hash: Sha256::new(), length: 0, writer: self })
     }
 
     /// Puts a file into the repository. What is there already is read and not copied.
@@ -240,18 +284,20 @@ impl Writer<'_> {
     /// Removes the files that no manifest names: what backups left that were cut short, and what belonged to backups
     /// whose folders have been removed. Not while a manifest is damaged: it may come back from elsewhere.
     pub(super) fn sweep(&self, trust: &Trust) -> Result<()> {
+        self.repository.check_folders()?;
         let mut named = HashSet::new();
         let numbers = self.repository.numbers()?;
-        let folders = fs::read_dir(self.repository.root.join("backups")).map_err(failed)?.count();
+        let folders = fs::read_dir(self.repository.backups()).map_err(failed)?.count();
         if folders != numbers.len() {
             return Err(Error::invalid("something among the backups is none, or one that was given another name"));
         }
         for (number, folder) in numbers {
             named.extend(Repository::read(number, &folder, trust)?.0.files.iter().map(|file| object_name(&file.sum)));
         }
-        for entry in fs::read_dir(self.repository.root.join("objects")).map_err(failed)? {
+        for entry in fs::read_dir(self.repository.objects()).map_err(failed)? {
             let entry = entry.map_err(failed)?;
-            if entry.file_name().to_str().is_none_or(|name| !named.contains(name)) {
+            let is_ours = entry.file_type().map_err(failed)?.is_file();
+            if is_ours && entry.file_name().to_str().is_some_and(|name| is_object_name(name) && !named.contains(name)) {
                 fs::remove_file(entry.path()).map_err(failed)?;
             }
         }
@@ -260,14 +306,15 @@ impl Writer<'_> {
 
     /// Gives a manifest its name: the moment from which the backup is there.
     pub(super) fn commit(&self, number: u64, created_secs: u64, manifest: &[u8], signature: &[u8]) -> Result<()> {
-        folder::sync(&self.repository.root.join("objects")).map_err(failed)?;
-        let backups = self.repository.root.join("backups");
+        self.repository.check_folders()?;
+        folder::sync(&self.repository.objects()).map_err(failed)?;
+        let backups = self.repository.backups();
         let making = backups.join(MAKING);
-        folder::make(&making).map_err(failed)?;
-        write_file(&making.join(MANIFEST), manifest).map_err(failed)?;
-        write_file(&making.join(SIGNATURE), signature).map_err(failed)?;
+        DirBuilder::new().mode(0o700).create(&making).map_err(failed)?;
+        files::write(&making.join(MANIFEST), manifest).map_err(failed)?;
+        files::write(&making.join(SIGNATURE), signature).map_err(failed)?;
         folder::sync(&making).map_err(failed)?;
-        fs::rename(making, backups.join(format!("{number:06}-{created_secs}"))).map_err(failed)?;
+        fs::rename(making, backups.join(folder_name(number, created_secs))).map_err(failed)?;
         folder::sync(&backups).map_err(failed)
     }
 }
@@ -303,18 +350,6 @@ fn read_through(path: &Path, mut each: impl FnMut(&[u8]) -> std::io::Result<()>)
             count => each(&buffer[..count])?,
         }
     }
-}
-
-/// Writes a whole file (mode 0600) and syncs it.
-fn write_file(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
-}
-
-fn remove(path: &Path) -> std::io::Result<()> {
-    let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
-    removed.or_else(|error| if error.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
 }
 
 fn hex_digit(nibble: u8) -> char {

@@ -7,5 +7,6 @@ mod escrows;
 pub mod kills;
 mod moment;
 mod regions;
+mod links;
 mod stores;
 mod tenants;
