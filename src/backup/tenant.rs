@@ -83,7 +83,7 @@ pub(crate) fn restore_tenant(directory: &Directory, plan: &TenantRestore) -> Res
     let speakers = if plan.speakers.is_empty() { living.speakers() } else { &plan.speakers }.to_vec();
     check_speakers(&speakers)?;
     let region = row.region.clone();
-    let newcomer = Newcomer { name: name.clone(), speakers, region, own_cell: false };
+    let newcomer = Newcomer { name, speakers, region, own_cell: directory.has_own_cell(&living) };
     let (tenant, to) = directory.create_veiled(&newcomer)?;
     let outcome = fill(directory, &repository, &manifest, &row, &tenant, (&from, &to));
     match outcome {
@@ -93,7 +93,7 @@ pub(crate) fn restore_tenant(directory: &Directory, plan: &TenantRestore) -> Res
         }
         Err(error) => {
             // What cannot be removed now goes when the store is next opened: nobody has signed in to it.
-            drop(directory.delete(name.as_str()));
+            drop(directory.delete_veiled(&tenant));
             Err(error)
         }
     }
@@ -138,6 +138,7 @@ fn fill(
     match manifest.cell(row.cell) {
         Some(cell) => {
             let scratch = directory.cells().scratch()?;
+            // On a disk of the cell's own region: what must lie there is not even passing through another.
             let database = scratch.of_cell(row.cell, row.region.as_ref());
             folder::make(&database).map_err(|error| Error::io("the copy of a cell cannot be laid out", error))?;
             for file in manifest.part(Part::Cell(row.cell)) {

@@ -11,7 +11,7 @@ mod tombstone;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -158,10 +158,12 @@ impl Directory {
 
     /// Closes a tenant, then writes it down. After an error it is closed in this process; calling again writes again.
     pub(crate) fn suspend(&self, name: &str) -> Result<()> {
+        // At once, though a backup or the making of many tenants holds the directory.
+        self.find_living(name)?.suspend()?;
         let _changes = self.begin_change();
+        // Again: somebody may have resumed it meanwhile, or deleted it and made another.
         let tenant = self.find_living(name)?;
-        tenant.set_status(Status::Suspended);
-        tenant.keys().clear();
+        tenant.suspend()?;
         tracing::info!(incarnation = ?tenant.incarnation(), "a tenant is suspended");
         self.write(&tenant.row(Status::Suspended))
     }
@@ -205,6 +207,11 @@ impl Directory {
     pub(crate) fn delete(&self, name: &str) -> Result<()> {
         let _changes = self.begin_change();
         let tenant = self.find(name).ok_or_else(no_such_tenant)?;
+        self.delete_found(&tenant)
+    }
+
+    /// Deletes a tenant that has been found since the directory stands still.
+    fn delete_found(&self, tenant: &Tenant) -> Result<()> {
         tenant.set_status(Status::Destroying);
         tenant.keys().clear_after_loading();
         let (mut batch, ring) = (Batch::new(Durability::Synced), self.ring()?);
@@ -212,7 +219,7 @@ impl Directory {
         TENANTS.put(&mut batch, &ring, &*self.entropy, &[row.name.as_str().as_bytes()], &row)?;
         entomb(&mut batch, &ring, &*self.entropy, row.incarnation, self.clock.wall_ms() / 1000)?;
         self.zero.engine.apply(batch)?;
-        self.finish_deletion(&tenant)?;
+        self.finish_deletion(tenant)?;
         // What somebody's scan kept from being wiped before may be free by now.
         if let Err(error) = self.clean_boxes() {
             tracing::warn!(%error, "boxes that are to be wiped cannot be looked through now");
@@ -312,9 +319,11 @@ impl Directory {
         let is_clean = self.cells.engine(place.0)?.wipe(place.1)?;
         let (mut batch, ring) = (Batch::new(Durability::Synced), self.ring()?);
         TENANTS.delete(&mut batch, &ring, &[tenant.name().as_str().as_bytes()])?;
-        if !is_clean {
-            let [cell, number] = dirty_key(place);
-            DIRTY.put(&mut batch, &ring, &*self.entropy, &[&cell, &number], &place)?;
+        let [cell, number] = dirty_key(place);
+        match is_clean {
+            // A mark that is older than this deletion must not outlive it: the box is about to be somebody's.
+            true => DIRTY.delete(&mut batch, &ring, &[&cell, &number])?,
+            false => DIRTY.put(&mut batch, &ring, &*self.entropy, &[&cell, &number], &place)?,
         }
         self.zero.engine.apply(batch)?;
         let mut known = self.known_mut();
@@ -327,20 +336,45 @@ impl Directory {
     }
 
     /// Wipes the boxes that somebody's snapshot kept from being wiped whole when their tenants were deleted, and hands
-    /// out those that are clean now.
+    /// out those that are clean now. A box that a row names is that tenant's, whatever its mark says.
     fn clean_boxes(&self) -> Result<()> {
-        let dirty: Vec<(u32, u32)> = DIRTY.list(&*self.zero.engine.view()?, &*self.ring()?, &[])?;
+        let dirty: HashSet<(u32, u32)> =
+            DIRTY.list(&*self.zero.engine.view()?, &*self.ring()?, &[])?.into_iter().collect();
+        let lived_in = self.status_in(&dirty);
         for place in dirty {
-            self.known_mut().placement.occupy(place.0, place.1);
-            if self.cells.engine(place.0).and_then(|engine| engine.wipe(place.1)).unwrap_or(false) {
-                let mut batch = Batch::new(Durability::Synced);
-                let [cell, number] = dirty_key(place);
-                DIRTY.delete(&mut batch, &*self.ring()?, &[&cell, &number])?;
-                self.zero.engine.apply(batch)?;
-                self.known_mut().placement.release(place.0, place.1);
+            match lived_in.get(&place) {
+                Some(Status::Destroying) => {}
+                Some(Status::Active | Status::Suspended) => {
+                    tracing::error!(cell = place.0, "the box of a living tenant was to be wiped; its mark is removed");
+                    self.unmark(place)?;
+                }
+                None => {
+                    self.known_mut().placement.occupy(place.0, place.1);
+                    if self.cells.engine(place.0).and_then(|engine| engine.wipe(place.1)).unwrap_or(false) {
+                        self.unmark(place)?;
+                        self.known_mut().placement.release(place.0, place.1);
+                    }
+                }
             }
         }
         Ok(())
+    }
+
+    /// The status of the tenants who live in these boxes.
+    fn status_in(&self, places: &HashSet<(u32, u32)>) -> HashMap<(u32, u32), Status> {
+        if places.is_empty() {
+            return HashMap::new();
+        }
+        let known = self.known();
+        let status = known.iter().map(|tenant| ((tenant.cell_number(), tenant.box_number()), tenant.status()));
+        status.filter(|(place, _)| places.contains(place)).collect()
+    }
+
+    fn unmark(&self, place: (u32, u32)) -> Result<()> {
+        let mut batch = Batch::new(Durability::Synced);
+        let [cell, number] = dirty_key(place);
+        DIRTY.delete(&mut batch, &*self.ring()?, &[&cell, &number])?;
+        self.zero.engine.apply(batch)
     }
 }
 

@@ -1,7 +1,7 @@
 //! What backups and escrows ask of the directory: a moment in which nothing changes, who is covered by an escrow, who
 //! has been deleted, and rows that come back.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroize;
@@ -146,8 +146,8 @@ impl Directory {
         let _changes = self.begin_change();
         let (ring, exported_secs) = (self.ring()?, self.clock.wall_ms() / 1000);
         let before = self.exports()?;
-        let gone: Vec<&Export> =
-            before.values().filter(|export| !rows.iter().any(|row| row.incarnation == export.incarnation)).collect();
+        let there: HashSet<Incarnation> = rows.iter().map(|row| row.incarnation).collect();
+        let gone: Vec<&Export> = before.values().filter(|export| !there.contains(&export.incarnation)).collect();
         for exports in gone.chunks(BATCH_ROWS) {
             let mut batch = Batch::new(Durability::Synced);
             for export in exports {
@@ -221,7 +221,7 @@ impl Directory {
         self.write(&Row { stamped: false, ..row.clone() })
     }
 
-    /// Marks free boxes as not clean: they are wiped before they are used.
+    /// Marks boxes that no row names as not clean: they are wiped before they are used.
     pub(crate) fn soil(&self, cell: u32, boxes: &[u32]) -> Result<()> {
         let _changes = self.begin_change();
         let (mut batch, ring) = (Batch::new(Durability::Synced), self.ring()?);
@@ -237,11 +237,29 @@ impl Directory {
         made.into_iter().next().ok_or_else(|| Error::internal("no tenant was made"))
     }
 
+    /// Deletes a tenant that was made under a veil, and never another that has taken its name since.
+    pub(crate) fn delete_veiled(&self, tenant: &Tenant) -> Result<()> {
+        let _changes = self.begin_change();
+        if self.knows(tenant) { self.delete_found(tenant) } else { Ok(()) }
+    }
+
+    /// Whether this very tenant is there still.
+    fn knows(&self, tenant: &Tenant) -> bool {
+        self.find(tenant.name().as_str()).is_some_and(|known| known.incarnation() == tenant.incarnation())
+    }
+
+    /// Whether a tenant shares its cell with nobody.
+    pub(crate) fn has_own_cell(&self, tenant: &Tenant) -> bool {
+        self.known().placement.is_single(tenant.cell_number())
+    }
+
     /// Opens a tenant that was made under a veil.
+    ///
+    /// # Errors
+    /// `Conflict` if somebody has begun to delete it, though the deletion is not finished yet.
     pub(crate) fn unveil(&self, tenant: &Tenant, stamped: bool) -> Result<()> {
         let _changes = self.begin_change();
-        let known = self.find(tenant.name().as_str());
-        if known.is_none_or(|known| known.incarnation() != tenant.incarnation()) {
+        if !self.knows(tenant) || tenant.term() != 0 {
             return Err(Error::conflict("the tenant was deleted while it was restored"));
         }
         self.write(&Row { stamped, ..tenant.row(Status::Active) })?;

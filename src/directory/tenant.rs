@@ -170,6 +170,20 @@ impl Tenant {
         drop(self.writes.write().unwrap_or_else(PoisonError::into_inner));
     }
 
+    /// Closes a tenant at once, unless it is being deleted, then waits for writes under way and drops the keys.
+    ///
+    /// # Errors
+    /// `Conflict` if it is being deleted: a suspension must never take that back.
+    pub(super) fn suspend(&self) -> Result<()> {
+        self.term.fetch_add(1, Ordering::SeqCst);
+        let close = |status| (status != Status::Destroying as u8).then_some(Status::Suspended as u8);
+        let closed = self.status.fetch_update(Ordering::SeqCst, Ordering::SeqCst, close);
+        closed.map_err(|_| Error::conflict("the tenant is being deleted"))?;
+        drop(self.writes.write().unwrap_or_else(PoisonError::into_inner));
+        self.keys.clear();
+        Ok(())
+    }
+
     pub(super) fn row(&self, status: Status) -> Row {
         Row { status, stamped: self.is_stamped(), ..self.row.clone() }
     }

@@ -114,3 +114,40 @@ fn a_cell_that_is_away_is_named_and_never_left_out_in_silence() {
     let report = drill.restore().accept_gaps().store_into(&elsewhere).unwrap();
     assert_eq!((report.tenants, report.incomplete), (4, 2));
 }
+
+#[test]
+fn a_mark_of_a_deleted_tenants_box_does_not_outlive_the_deletion() {
+    let folder = tempfile::tempdir().unwrap();
+    let drill = Drill::new(folder.path());
+    let room = drill.open();
+    support::make_tenants(&room, &["x", "y"]);
+    ["x", "y"].iter().for_each(|name| fill(&room, name, 0, 5));
+    drill.backup(&room);
+    drop(room);
+    let current = folder.path().join("store/cells/0000/db/CURRENT");
+    let (store, away) = (folder.path().join("store"), folder.path().join("away"));
+    // The cell breaks; a deletion is written down and cannot be finished.
+    fs::write(&current, "nothing").unwrap();
+    let room = drill.open();
+    assert!(room.custody(CUSTODIAN).unwrap().delete_tenant("x").is_err());
+    drop(room);
+    // While the restore looks, the deletion cannot be finished either.
+    drill.restore().cell_into(&store, 0).unwrap();
+    // At the next opening the cell is out of reach, and then it is not.
+    fs::rename(&current, &away).unwrap();
+    let room = drill.open();
+    fs::rename(&away, &current).unwrap();
+    let custody = room.custody(CUSTODIAN).unwrap();
+    let begin = std::time::Instant::now();
+    // Whether the deletion is tried again here or was finished before, in the end there is no such tenant.
+    while custody.delete_tenant("x").is_err_and(|error| error.kind() != ErrorKind::NotFound) {
+        assert!(begin.elapsed() < std::time::Duration::from_secs(60), "the cell does not come back");
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    support::make_tenants(&room, &["z"]);
+    fill(&room, "z", 0, 20);
+    let expected = everything(&room);
+    assert_eq!((expected["y"].len(), expected["z"].len()), (10, 40));
+    drop((custody, room));
+    assert!(everything(&drill.open()) == expected, "the next tenant of the box keeps its records");
+}

@@ -118,3 +118,24 @@ fn the_backup_of_a_tenant_is_copied_once_and_grows_by_what_is_new() {
     let third = backup();
     assert!(third.bytes_copied > 0 && third.bytes_copied < first.bytes_copied, "{third:?}");
 }
+
+#[test]
+fn a_tenant_that_had_its_cell_to_itself_comes_back_into_one_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let drill = Drill::new(folder.path());
+    let room = support::on_disk(folder.path()).region("eu", folder.path().join("eu")).open().unwrap();
+    let custody = room.custody(CUSTODIAN).unwrap();
+    custody.create_tenant(TenantSpec::new("a", ISSUER, "a").region("eu").own_cell()).unwrap();
+    custody.create_tenant(TenantSpec::new("b", ISSUER, "b").region("eu")).unwrap();
+    ["a", "b"].iter().for_each(|name| fill(&room, name, 0, 20));
+    drill.export(&room);
+    custody.backup(BackupPlan::store(drill.backups())).unwrap();
+    let cells = || std::fs::read_dir(folder.path().join("eu/cells")).unwrap().count();
+    let before = cells();
+    custody.restore_tenant(&TenantRestore::new(drill.backups(), "a", "a-then")).unwrap();
+    assert_eq!(cells(), before + 1);
+    custody.restore_tenant(&TenantRestore::new(drill.backups(), "b", "b-then")).unwrap();
+    assert_eq!(cells(), before + 1, "among others, as it was");
+    let found = everything(&room);
+    assert!(found["a-then"] == found["a"] && found["b-then"] == found["b"]);
+}
