@@ -2,11 +2,11 @@
 //! keys or a passphrase. Without it a backup restores nothing.
 //!
 //! Inside, the rings stay wrapped under their root keys: whoever opens an escrow and has not the roots reads nothing.
+//! And the whole is signed by the store: anybody can seal a file to a recovery key, who knows its public half.
 
 use std::collections::HashMap;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::str::FromStr;
 
@@ -14,10 +14,10 @@ use age::secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use super::files;
 use super::frames::{self, Frames};
 use super::manifest::{Trust, sum};
-use super::signing::{PublicKey, Signer};
-use crate::cells;
+use super::signing::{self, PublicKey, SIGNATURE_LEN, Signer};
 use crate::clock::Clock;
 use crate::directory::Directory;
 use crate::error::{Error, Result};
@@ -198,10 +198,14 @@ impl Escrow {
         Self::decode(&key.unseal(std::io::BufReader::new(file), room)?)
     }
 
+    /// The public key that the escrow is signed with is its own: whether it is the store's is known when a restore has
+    /// opened the store's ring.
     fn decode(plaintext: &[u8]) -> Result<Self> {
-        let mut frames = Frames::new(plaintext, DAMAGED);
+        let (signed, signature): (_, &[u8; SIGNATURE_LEN]) =
+            plaintext.split_last_chunk().ok_or_else(|| Error::corrupt(DAMAGED))?;
+        let mut frames = Frames::new(signed, DAMAGED);
         let Header { magic, store, key, number, exported_secs, rings } = frames.next()?;
-        if magic != MAGIC {
+        if magic != MAGIC || !key.vouches_for(signing::ESCROW, signed, signature) {
             return Err(Error::corrupt(DAMAGED));
         }
         let list: Vec<Ring> = frames.list(rings)?;
@@ -243,8 +247,8 @@ impl Escrow {
 
 /// Writes every ring of the store into one sealed file, durably, and then remembers that it did.
 pub(crate) fn export(directory: &Directory, clock: &dyn Clock, path: &Path, lock: &EscrowLock) -> Result<ExportReport> {
-    if directory.cells().folder().is_some_and(|store| cells::overlaps(store, path)) {
-        return Err(Error::invalid("the escrow would lie in the folder of the store, and be lost with it"));
+    if directory.cells().lie_with(path) {
+        return Err(Error::invalid("the escrow would lie in a folder of the store, and be lost with it"));
     }
     let signer = Signer::new(&directory.signing_seed()?)?;
     let number = directory.begin_export()?;
@@ -254,9 +258,8 @@ pub(crate) fn export(directory: &Directory, clock: &dyn Clock, path: &Path, lock
         frames::push(&mut body, &Ring { incarnation, slots })
     })?;
     let (store, key, exported_secs) = (directory.store_id(), signer.public()?, clock.wall_ms() / 1000);
-    let mut plaintext = Zeroizing::new(Vec::with_capacity(body.len() + 256));
-    frames::push(&mut plaintext, &Header { magic: MAGIC.to_owned(), store, key, number, exported_secs, rings })?;
-    plaintext.extend_from_slice(&body);
+    let plaintext =
+        encode(&Header { magic: MAGIC.to_owned(), store, key, number, exported_secs, rings }, &body, &signer)?;
     let mut sealed = Vec::new();
     lock.seal(&plaintext, &mut sealed)?;
     write_durably(path, &sealed).map_err(|error| Error::io("the escrow cannot be written", error))?;
@@ -265,15 +268,23 @@ pub(crate) fn export(directory: &Directory, clock: &dyn Clock, path: &Path, lock
     Ok(ExportReport { tenants: exported.len(), damaged })
 }
 
+/// `header || rings || signature`
+fn encode(header: &Header, rings: &[u8], signer: &Signer) -> Result<Zeroizing<Vec<u8>>> {
+    let mut plaintext = Zeroizing::new(Vec::with_capacity(rings.len() + 256 + SIGNATURE_LEN));
+    frames::push(&mut plaintext, header)?;
+    plaintext.extend_from_slice(rings);
+    let signature = signer.sign(signing::ESCROW, &plaintext)?;
+    plaintext.extend_from_slice(&signature);
+    Ok(plaintext)
+}
+
 /// Puts a file (mode 0600) in the place of whatever was there, whole or not at all.
 fn write_durably(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let name = path.file_name().ok_or(std::io::ErrorKind::InvalidInput)?;
     let unfinished = parent.join(format!(".making-{}", name.to_string_lossy()));
     folder::make(parent)?;
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
+    files::write(&unfinished, bytes)?;
     fs::rename(unfinished, path)?;
     folder::sync(parent)
 }
@@ -293,5 +304,35 @@ impl std::fmt::Debug for EscrowKey {
 impl std::fmt::Debug for Escrow {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Escrow").field("tenants", &self.tenants()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret::Key32;
+
+    fn sealed(number: u64, names: Signer, signs: &Signer) -> Zeroizing<Vec<u8>> {
+        let store = Incarnation::new([7; 16]);
+        let mut rings = Vec::new();
+        frames::push(&mut rings, &Ring { incarnation: store, slots: vec![vec![1, 2, 3]] }).unwrap();
+        let (magic, key) = (MAGIC.to_owned(), names.public().unwrap());
+        encode(&Header { magic, store, key, number, exported_secs: 1, rings: 1 }, &rings, signs).unwrap()
+    }
+
+    #[test]
+    fn an_escrow_that_its_store_has_not_signed_is_not_read() {
+        let signer = |byte: u8| Signer::new(&Key32::with(|seed| seed.fill(byte))).unwrap();
+        let ours = sealed(1, signer(1), &signer(1));
+        assert_eq!(Escrow::decode(&ours).unwrap().number, 1, "the control");
+        for at in 0..ours.len() {
+            let mut changed = ours.to_vec();
+            changed[at] ^= 1;
+            assert!(Escrow::decode(&changed).is_err(), "byte {at}");
+        }
+        assert!((0..ours.len()).all(|cut| Escrow::decode(&ours[..cut]).is_err()));
+        assert!(Escrow::decode(&sealed(9, signer(1), &signer(2))).is_err(), "in our name, by somebody else");
+        let theirs = Escrow::decode(&sealed(9, signer(2), &signer(2))).unwrap();
+        assert!(theirs.trust().key != signer(1).public().unwrap(), "which a restore compares");
     }
 }

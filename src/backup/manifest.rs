@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::frames::{self, Frames};
-use super::signing::{PublicKey, SIGNATURE_LEN, Signer};
+use super::signing::{self, PublicKey, SIGNATURE_LEN, Signer};
 use crate::error::{Error, Result};
 use crate::name::{Incarnation, RegionName};
 
@@ -133,7 +133,8 @@ impl Manifest {
         frames::push(&mut bytes, &self.header)?;
         self.cells.iter().try_for_each(|cell| frames::push(&mut bytes, cell))?;
         self.files.iter().try_for_each(|file| frames::push(&mut bytes, file))?;
-        let signature = [&[SIGNATURE_FORMAT][..], &signer.public()?.0, &signer.sign(&bytes)?].concat();
+        let signature =
+            [&[SIGNATURE_FORMAT][..], &signer.public()?.0, &signer.sign(signing::MANIFEST, &bytes)?].concat();
         Ok((bytes, signature))
     }
 
@@ -143,7 +144,7 @@ impl Manifest {
     /// `Invalid` if it is another store's, `Corrupt` if nobody has signed just these bytes.
     pub(super) fn read(bytes: &[u8], signature: &[u8; SIGNATURE_LEN], trust: &Trust) -> Result<Self> {
         let damaged = || Error::corrupt(DAMAGED);
-        if !trust.key.vouches_for(bytes, signature) {
+        if !trust.key.vouches_for(signing::MANIFEST, bytes, signature) {
             return Err(damaged());
         }
         let manifest = Self::decode(bytes)?;

@@ -9,6 +9,9 @@ use crate::error::{Error, Result};
 use crate::secret::Key32;
 
 pub(super) const SIGNATURE_LEN: usize = 64;
+/// What is signed: a signature of the one is none of the other.
+pub(super) const MANIFEST: &str = "strongroom/v1/backup-manifest";
+pub(super) const ESCROW: &str = "strongroom/v1/escrow";
 
 /// Signs for a store.
 pub(super) struct Signer(Ed25519KeyPair);
@@ -28,21 +31,21 @@ impl Signer {
         key.map(PublicKey).map_err(|_| Error::internal("a public key has another length"))
     }
 
-    pub(super) fn sign(&self, manifest: &[u8]) -> Result<[u8; SIGNATURE_LEN]> {
-        let signature = self.0.sign(message(manifest).as_slice());
+    pub(super) fn sign(&self, what: &'static str, bytes: &[u8]) -> Result<[u8; SIGNATURE_LEN]> {
+        let signature = self.0.sign(message(what, bytes).as_slice());
         signature.as_ref().try_into().map_err(|_| Error::internal("a signature has another length"))
     }
 }
 
 impl PublicKey {
-    pub(super) fn vouches_for(&self, manifest: &[u8], signature: &[u8; SIGNATURE_LEN]) -> bool {
-        UnparsedPublicKey::new(&ED25519, self.0).verify(message(manifest).as_slice(), signature).is_ok()
+    pub(super) fn vouches_for(&self, what: &'static str, bytes: &[u8], signature: &[u8; SIGNATURE_LEN]) -> bool {
+        UnparsedPublicKey::new(&ED25519, self.0).verify(message(what, bytes).as_slice(), signature).is_ok()
     }
 }
 
-/// `ctx("strongroom/v1/backup-manifest", SHA-256(manifest))`
-fn message(manifest: &[u8]) -> Context {
-    Context::new("strongroom/v1/backup-manifest").bytes(&Sha256::digest(manifest))
+/// `ctx(what, SHA-256(bytes))`
+fn message(what: &'static str, bytes: &[u8]) -> Context {
+    Context::new(what).bytes(&Sha256::digest(bytes))
 }
 
 #[cfg(test)]
@@ -53,14 +56,15 @@ mod tests {
     fn a_signature_is_good_for_its_bytes_and_its_key_alone() {
         let signer = |byte: u8| Signer::new(&Key32::with(|seed| seed.fill(byte))).unwrap();
         let (ours, others) = (signer(1), signer(2));
-        let signature = ours.sign(b"manifest").unwrap();
-        assert!(ours.public().unwrap().vouches_for(b"manifest", &signature));
-        assert!(!ours.public().unwrap().vouches_for(b"Manifest", &signature));
-        assert!(!others.public().unwrap().vouches_for(b"manifest", &signature));
+        let signature = ours.sign(MANIFEST, b"manifest").unwrap();
+        assert!(ours.public().unwrap().vouches_for(MANIFEST, b"manifest", &signature));
+        assert!(!ours.public().unwrap().vouches_for(MANIFEST, b"Manifest", &signature));
+        assert!(!ours.public().unwrap().vouches_for(ESCROW, b"manifest", &signature));
+        assert!(!others.public().unwrap().vouches_for(MANIFEST, b"manifest", &signature));
         for bit in 0..SIGNATURE_LEN * 8 {
             let mut changed = signature;
             changed[bit / 8] ^= 1 << (bit % 8);
-            assert!(!ours.public().unwrap().vouches_for(b"manifest", &changed), "bit {bit}");
+            assert!(!ours.public().unwrap().vouches_for(MANIFEST, b"manifest", &changed), "bit {bit}");
         }
     }
 }

@@ -53,6 +53,11 @@ impl Cells {
         }
     }
 
+    /// Whether a path lies in the folder of the store or of one of its regions, or such a folder in it.
+    pub(crate) fn lie_with(&self, path: &Path) -> bool {
+        self.folder().into_iter().chain(self.regions.paths()).any(|folder| super::overlaps(folder, path))
+    }
+
     /// Takes the scratch folders.
     ///
     /// # Errors

@@ -49,6 +49,12 @@ impl Regions {
         }
     }
 
+    /// The folders that are configured, whether or not they can be used.
+    #[cfg(feature = "backup")]
+    pub(super) fn paths(&self) -> impl Iterator<Item = &std::path::Path> {
+        self.paths.values().map(PathBuf::as_path)
+    }
+
     /// The regions that can be used, with their folders.
     #[cfg(feature = "backup")]
     pub(super) fn folders(&self) -> impl Iterator<Item = (&RegionName, &CellFolders)> {
