@@ -97,9 +97,9 @@ struct Work<'w, 'p> {
 
 /// Carries out a plan.
 pub(crate) fn take(directory: &Directory, clock: &dyn Clock, plan: BackupPlan<'_>) -> Result<BackupReport> {
-    let store = directory.cells().folder().ok_or_else(|| Error::invalid("a store in memory has no files"))?;
-    if cells::overlaps(store, &plan.repository) {
-        return Err(Error::invalid("the backups would lie in the folder of the store, or the store in theirs"));
+    directory.cells().folder().ok_or_else(|| Error::invalid("a store in memory has no files"))?;
+    if directory.cells().lie_with(&plan.repository) {
+        return Err(Error::invalid("the backups would lie in a folder of the store, or the store in theirs"));
     }
     if directory.roots_location().is_some_and(|roots| cells::overlaps(roots, &plan.repository)) {
         return Err(Error::invalid("the backups would lie with the root keys"));

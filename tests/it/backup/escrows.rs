@@ -156,3 +156,38 @@ fn the_tool_of_age_opens_an_escrow_where_it_is_installed() {
         Command::new("age").args(["--decrypt", "-i"]).arg(&identity).arg(drill.escrow_file()).output().unwrap();
     assert!(output.status.success() && output.stdout.windows(17).any(|window| window == b"strongroom escrow"));
 }
+
+#[test]
+fn neither_backups_nor_escrows_are_laid_into_a_region_of_the_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let drill = Drill::new(folder.path());
+    let region = folder.path().join("eu");
+    let room = support::on_disk(folder.path()).region("eu", &region).open().unwrap();
+    support::make_tenants(&room, &["a"]);
+    let custody = room.custody(CUSTODIAN).unwrap();
+    let within = custody.export_rings(region.join("rings.age"), &drill.lock()).unwrap_err();
+    assert_eq!(within.kind(), ErrorKind::Invalid);
+    drill.export(&room);
+    let within = custody.backup(strongroom::backup::BackupPlan::store(region.join("backups"))).unwrap_err();
+    assert_eq!(within.kind(), ErrorKind::Invalid);
+    custody.backup(strongroom::backup::BackupPlan::store(drill.backups())).unwrap();
+}
+
+#[test]
+fn an_escrow_on_its_way_is_written_through_no_link_and_takes_no_mode_of_another_file() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let folder = tempfile::tempdir().unwrap();
+    let drill = Drill::new(folder.path());
+    let room = drill.open();
+    let (foreign, parent) = (folder.path().join("foreign"), drill.escrow_file().parent().unwrap().to_path_buf());
+    fs::write(&foreign, "theirs").unwrap();
+    fs::create_dir(&parent).unwrap();
+    symlink(&foreign, parent.join(".making-rings.age")).unwrap();
+    drill.export(&room);
+    assert_eq!(fs::read_to_string(&foreign).unwrap(), "theirs");
+    fs::write(parent.join(".making-rings.age"), "left").unwrap();
+    fs::set_permissions(parent.join(".making-rings.age"), fs::Permissions::from_mode(0o666)).unwrap();
+    drill.export(&room);
+    assert!(drill.escrow_file().symlink_metadata().unwrap().is_file());
+    assert_eq!(drill.escrow_file().metadata().unwrap().permissions().mode() & 0o777, 0o600);
+}
