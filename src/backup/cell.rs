@@ -33,7 +33,8 @@ impl Restore<'_> {
     /// [`Conflict`](crate::ErrorKind::Conflict) if the store is open; [`Invalid`](crate::ErrorKind::Invalid) if a tenant
     /// of the cell is not in the backup, or its ring neither in the escrow nor in the old cell, unless gaps are
     /// accepted, or if the cell is of a region that is not [named](Self::region); else as
-    /// [`store_into`](Self::store_into). The cell is then as it was.
+    /// [`store_into`](Self::store_into). The cell is then as it was, unless the disk fails in the last step of all: then the
+    /// old cell lies in the store's quarantine, and this is to be called again.
     pub fn cell_into(mut self, path: impl AsRef<Path>, number: u32) -> Result<RestoreReport> {
         let repository = Repository::open(&self.repository)?;
         let manifest = repository.find(self.number, &self.escrow.trust())?;
