@@ -247,8 +247,7 @@ impl Pool {
             let is_idle = now.saturating_sub(holding.last_used) > self.idle_ticks();
             let is_cold = now.saturating_sub(holding.last_used) > TICKS_PER_SECOND;
             if is_idle || (is_cold && self.ledger.is_nearly_full()) {
-                // Nobody waits for it: a scan that goes on may go on.
-                self.close(&holding, Patience { still: self.still_ticks(), old: u64::MAX });
+                self.close(&holding, self.patience_at_leisure());
             } else {
                 return;
             }
@@ -256,7 +255,7 @@ impl Pool {
     }
 
     fn forget_closed(&self) {
-        // A place that is being opened is not forgotten: it enters itself before it takes its permit.
+        // One that is being opened counts as holding something, and enters itself again when it is open.
         self.resident().retain(|_, place| place.is_resident());
     }
 
@@ -272,7 +271,7 @@ impl Pool {
                 Ok(engine) => {
                     tracing::info!(cell = number, "recovered a cell after a crash");
                     drop(engine);
-                    self.note_closed(place.close(Patience { still: self.still_ticks(), old: u64::MAX }));
+                    self.note_closed(place.close(self.patience_at_leisure()));
                 }
                 Err(error) => tracing::error!(cell = number, %error, "a cell cannot be recovered"),
             }
@@ -318,6 +317,11 @@ impl Pool {
             stats.wal_bytes += condition.wal_bytes;
         }
         stats
+    }
+
+    /// While nobody waits for room, a scan that goes on may go on.
+    fn patience_at_leisure(&self) -> Patience {
+        Patience { still: self.still_ticks(), old: u64::MAX }
     }
 
     /// For how long a scan may stand still.

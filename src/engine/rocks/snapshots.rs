@@ -72,8 +72,7 @@ impl Snapshots {
     /// Takes back the snapshots of scans that try one's patience. False if others are left.
     pub(super) fn revoke(&self, patience: Patience) -> bool {
         let mut are_gone = true;
-        let living = self.lock().iter().filter_map(Weak::upgrade).collect::<Vec<_>>();
-        for held in living {
+        for held in self.living() {
             let now = held.ticks.now();
             let stood_still = now.saturating_sub(held.last_used.load(Ordering::Relaxed));
             if stood_still >= patience.still || now.saturating_sub(held.since) >= patience.old {
@@ -87,13 +86,16 @@ impl Snapshots {
 
     /// When one of them was last read, in ticks; 0 if there is none.
     pub(super) fn last_used(&self) -> u64 {
-        let living = self.lock().iter().filter_map(Weak::upgrade).collect::<Vec<_>>();
-        living.iter().map(|held| held.last_used.load(Ordering::Relaxed)).max().unwrap_or(0)
+        self.living().iter().map(|held| held.last_used.load(Ordering::Relaxed)).max().unwrap_or(0)
     }
 
     pub(super) fn are_there(&self) -> bool {
-        let living = self.lock().iter().filter_map(Weak::upgrade).collect::<Vec<_>>();
-        living.iter().any(|held| held.write().is_some())
+        self.living().iter().any(|held| held.write().is_some())
+    }
+
+    /// Those whose scans have not been dropped. The list is not locked while they are looked at.
+    fn living(&self) -> Vec<Arc<Held>> {
+        self.lock().iter().filter_map(Weak::upgrade).collect()
     }
 
     fn add(&self, new: impl IntoIterator<Item = Weak<Held>>) {
