@@ -113,6 +113,9 @@ pub mod identity;
 // What the store knows of its tenants
 mod directory;
 
+// The store's own records
+mod register;
+
 // Storage
 mod seal;
 mod keys;

@@ -87,19 +87,19 @@ impl Directory {
         }
         let (cell, boxes) = self.free_boxes(first, neighbours)?;
         let newcomers = &newcomers[..boxes.len()];
-        let created_secs = self.clock.wall_ms() / 1000;
+        let created_secs = self.register.now_secs();
         let made = self.make_rings(cell, &boxes, created_secs)?;
-        let (mut batch, store) = (Batch::new(Durability::Synced), self.ring()?);
+        let mut batch = Batch::new(Durability::Synced);
         let (mut rows, mut rings) = (Vec::with_capacity(boxes.len()), Vec::with_capacity(boxes.len()));
         for ((newcomer, number), (belief, ring)) in newcomers.iter().zip(boxes).zip(made) {
             let Newcomer { name, speakers, region, .. } = (*newcomer).clone();
             let row = Row::new(name, speakers, region, cell, number, &belief, created_secs)?;
             let row = Row { status, ..row };
-            TENANTS.put(&mut batch, &store, &*self.entropy, &[row.name.as_str().as_bytes()], &row)?;
+            self.register.put(&mut batch, TENANTS, &[row.name.as_str().as_bytes()], &row)?;
             rows.push(row);
             rings.push(ring);
         }
-        self.zero.engine.apply(batch)?;
+        self.register.apply(batch)?;
         let tenants: Vec<_> = rows.into_iter().map(|row| self.admit(row)).collect();
         tenants.iter().for_each(|tenant| tracing::info!(incarnation = ?tenant.incarnation(), "made a tenant"));
         #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
@@ -109,10 +109,11 @@ impl Directory {
 
     /// Fresh keys in both slots of these boxes.
     fn make_rings(&self, cell: u32, boxes: &[u32], created_secs: u64) -> Result<Vec<(Belief, Ring)>> {
-        let places = boxes.iter().map(|&number| Ok((number, Incarnation::new(self.entropy.bytes()?))));
+        let places = boxes.iter().map(|&number| Ok((number, Incarnation::new(self.register.entropy().bytes()?))));
         let places = places.collect::<Result<Vec<_>>>()?;
         self.cells.with_rings(cell, |rings| {
-            keys::create_all(rings, &places, &self.policy, &*self.roots, &*self.entropy, created_secs)
+            let (policy, roots) = (self.register.policy(), &**self.register.roots());
+            keys::create_all(rings, &places, policy, roots, self.entropy(), created_secs)
         })
     }
 
@@ -149,9 +150,7 @@ impl Directory {
     /// Writes down that a number is given to a cell, before the cell is made: the disk of a region may be away when the
     /// next one is made, with a cell of this number in which nobody lives.
     fn note_cell(&self, number: u32) -> Result<()> {
-        let mut batch = Batch::new(Durability::Synced);
-        STORE.put(&mut batch, &*self.ring()?, &*self.entropy, &[NEXT_CELL], &(number + 1))?;
-        self.zero.engine.apply(batch)?;
+        self.register.write(STORE, &[NEXT_CELL], &(number + 1))?;
         self.known_mut().placement.reserve_cells(number + 1);
         Ok(())
     }

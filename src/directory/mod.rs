@@ -24,14 +24,14 @@ pub(crate) use safekeeping::Refill;
 pub(crate) use tenant::Tenant;
 use tombstone::entomb;
 
-use crate::cells::{self, Cell, CellStats, Cells};
+use crate::cells::{self, CellStats, Cells};
 use crate::clock::{Clock, Deadline};
 use crate::engine::{Batch, Durability};
 use crate::entropy::Entropy;
 use crate::error::{Error, ErrorKind, Result};
-use crate::keys::{self, Belief, CachedRing, Policy, Ring};
+use crate::keys::{self, CachedRing, Policy, Ring};
 use crate::kms::RootKeys;
-use crate::name::Incarnation;
+use crate::register::Register;
 use crate::seal::Table;
 
 /// Tenants by hidden name.
@@ -62,14 +62,9 @@ pub struct Stats {
 
 /// The tenants of a store, where they live and who may speak for them.
 pub(crate) struct Directory {
-    zero: Cell,
-    belief: Belief,
+    register: Arc<Register>,
     cells: Arc<Cells>,
-    roots: Arc<dyn RootKeys>,
-    policy: Policy,
-    ring: CachedRing,
     clock: Arc<dyn Clock>,
-    entropy: Arc<dyn Entropy>,
     known: RwLock<Known>,
     /// When the rings of idle tenants are next looked through.
     next_sweep: Mutex<Deadline>,
@@ -86,29 +81,14 @@ impl Directory {
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Arc<Self>> {
-        let zero = cells.zero()?;
-        let now_secs = clock.wall_ms() / 1000;
-        let (belief, opened) = match keys::peek_zero(&zero.rings, &policy)? {
-            Some(belief) => {
-                let ring = keys::load(&zero.rings, 0, &belief, &*roots)?;
-                (belief, ring)
-            }
-            None => make_zero(&zero, &cells, &policy, &*roots, &*entropy, now_secs)?,
-        };
-        let ring = CachedRing::new(clock.clone());
-        ring.put(opened);
+        let register = Register::open(&cells, roots, policy, clock.clone(), entropy)?;
         let directory = Self {
             known: RwLock::default(),
             changes: Mutex::default(),
             next_sweep: Mutex::new(Deadline::after(&*clock, SWEEP_EVERY)),
-            zero,
-            belief,
+            register: Arc::new(register),
             cells,
-            roots,
-            policy,
-            ring,
             clock,
-            entropy,
         };
         directory.confirm_store()?;
         directory.read_rows()?;
@@ -136,7 +116,7 @@ impl Directory {
         }
         *next = Deadline::after(&*self.clock, SWEEP_EVERY);
         drop(next);
-        self.ring.expire();
+        self.register.expire();
         self.known().iter().for_each(|tenant| tenant.keys().expire());
     }
 
@@ -216,9 +196,9 @@ impl Directory {
         tenant.keys().clear_after_loading();
         let (mut batch, ring) = (Batch::new(Durability::Synced), self.ring()?);
         let row = tenant.row(Status::Destroying);
-        TENANTS.put(&mut batch, &ring, &*self.entropy, &[row.name.as_str().as_bytes()], &row)?;
-        entomb(&mut batch, &ring, &*self.entropy, row.incarnation, self.clock.wall_ms() / 1000)?;
-        self.zero.engine.apply(batch)?;
+        self.register.put(&mut batch, TENANTS, &[row.name.as_str().as_bytes()], &row)?;
+        entomb(&mut batch, &ring, self.entropy(), row.incarnation, self.clock.wall_ms() / 1000)?;
+        self.register.apply(batch)?;
         self.finish_deletion(tenant)?;
         // What somebody's scan kept from being wiped before may be free by now.
         if let Err(error) = self.clean_boxes() {
@@ -229,7 +209,11 @@ impl Directory {
 
     /// The store's own ring.
     fn ring(&self) -> Result<Arc<Ring>> {
-        self.ring.get(|| keys::load(&self.zero.rings, 0, &self.belief, &*self.roots))
+        self.register.ring()
+    }
+
+    pub(crate) fn entropy(&self) -> &dyn Entropy {
+        &**self.register.entropy()
     }
 
     fn begin_change(&self) -> MutexGuard<'_, ()> {
@@ -245,9 +229,7 @@ impl Directory {
     }
 
     fn write(&self, row: &Row) -> Result<()> {
-        let mut batch = Batch::new(Durability::Synced);
-        TENANTS.put(&mut batch, &*self.ring()?, &*self.entropy, &[row.name.as_str().as_bytes()], row)?;
-        self.zero.engine.apply(batch)
+        self.register.write(TENANTS, &[row.name.as_str().as_bytes()], row)
     }
 
     /// Makes a row known to this process.
@@ -255,29 +237,26 @@ impl Directory {
         let keys = CachedRing::new(self.clock.clone());
         let mut known = self.known_mut();
         known.placement.occupy(row.cell, row.box_number);
-        let tenant = Arc::new(Tenant::new(row, self.cells.clone(), self.roots.clone(), keys));
+        let tenant = Arc::new(Tenant::new(row, self.cells.clone(), self.register.roots().clone(), keys));
         known.insert(tenant.clone());
         tenant
     }
 
     /// A new store gets its record; one whose record is gone while cells are there has lost its directory.
     fn confirm_store(&self) -> Result<()> {
-        let ring = self.ring()?;
-        if STORE.get::<u64>(&*self.zero.engine, &ring, &[b"created"])?.is_some() {
+        if self.register.get::<u64>(STORE, &[b"created"])?.is_some() {
             return Ok(());
         }
-        let rows_left = !self.zero.engine.view()?.page(0, &[], None, 1)?.rows.is_empty();
+        let rows_left = !self.register.view()?.page(0, &[], None, 1)?.rows.is_empty();
         if rows_left || !self.cells.numbers().is_empty() {
             return Err(Error::corrupt("the directory of the store is gone, and its cells are not"));
         }
-        let mut batch = Batch::new(Durability::Synced);
-        STORE.put(&mut batch, &ring, &*self.entropy, &[b"created"], &(self.clock.wall_ms() / 1000))?;
-        self.zero.engine.apply(batch)
+        self.register.write(STORE, &[b"created"], &self.register.now_secs())
     }
 
     fn read_rows(&self) -> Result<()> {
         let mut lived_in = BTreeMap::new();
-        TENANTS.for_each(&*self.zero.engine.view()?, &*self.ring()?, &[], |row: Row| {
+        TENANTS.for_each(&*self.register.view()?, &*self.ring()?, &[], |row: Row| {
             row.region.iter().for_each(|region| *lived_in.entry(region.clone()).or_default() += 1);
             if self.known().placement.is_occupied(row.cell, row.box_number) {
                 return Err(Error::corrupt("two tenants of the directory have the same box"));
@@ -285,10 +264,10 @@ impl Directory {
             self.admit(row);
             Ok(())
         })?;
-        if let Some(next) = STORE.get(&*self.zero.engine, &*self.ring()?, &[NEXT_CELL])? {
+        if let Some(next) = self.register.get(STORE, &[NEXT_CELL])? {
             self.known_mut().placement.reserve_cells(next);
         }
-        self.cells.open_regions(self.belief.incarnation, &lived_in);
+        self.cells.open_regions(self.register.store_id(), &lived_in);
         for number in self.cells.numbers() {
             match self.cells.boxes(number).and_then(|boxes| Ok((boxes, self.cells.region(number)?))) {
                 Ok((boxes, region)) => self.known_mut().placement.add_cell(number, boxes, region),
@@ -317,15 +296,15 @@ impl Directory {
         tenant.check_home()?;
         self.cells.with_rings(place.0, |rings| keys::purge(rings, place.1, &tenant.belief()))?;
         let is_clean = self.cells.engine(place.0)?.wipe(place.1)?;
-        let (mut batch, ring) = (Batch::new(Durability::Synced), self.ring()?);
-        TENANTS.delete(&mut batch, &ring, &[tenant.name().as_str().as_bytes()])?;
+        let mut batch = Batch::new(Durability::Synced);
+        self.register.delete(&mut batch, TENANTS, &[tenant.name().as_str().as_bytes()])?;
         let [cell, number] = dirty_key(place);
         match is_clean {
             // A mark that is older than this deletion must not outlive it: the box is about to be somebody's.
-            true => DIRTY.delete(&mut batch, &ring, &[&cell, &number])?,
-            false => DIRTY.put(&mut batch, &ring, &*self.entropy, &[&cell, &number], &place)?,
+            true => self.register.delete(&mut batch, DIRTY, &[&cell, &number])?,
+            false => self.register.put(&mut batch, DIRTY, &[&cell, &number], &place)?,
         }
-        self.zero.engine.apply(batch)?;
+        self.register.apply(batch)?;
         let mut known = self.known_mut();
         known.remove(tenant);
         if is_clean {
@@ -338,8 +317,7 @@ impl Directory {
     /// Wipes the boxes that somebody's snapshot kept from being wiped whole when their tenants were deleted, and hands
     /// out those that are clean now. A box that a row names is that tenant's, whatever its mark says.
     fn clean_boxes(&self) -> Result<()> {
-        let dirty: HashSet<(u32, u32)> =
-            DIRTY.list(&*self.zero.engine.view()?, &*self.ring()?, &[])?.into_iter().collect();
+        let dirty: HashSet<(u32, u32)> = self.register.list(DIRTY, &[])?.into_iter().collect();
         let lived_in = self.status_in(&dirty);
         for place in dirty {
             match lived_in.get(&place) {
@@ -373,27 +351,9 @@ impl Directory {
     fn unmark(&self, place: (u32, u32)) -> Result<()> {
         let mut batch = Batch::new(Durability::Synced);
         let [cell, number] = dirty_key(place);
-        DIRTY.delete(&mut batch, &*self.ring()?, &[&cell, &number])?;
-        self.zero.engine.apply(batch)
+        self.register.delete(&mut batch, DIRTY, &[&cell, &number])?;
+        self.register.apply(batch)
     }
-}
-
-/// Makes the store's own ring, in a store that holds nothing yet: what is in the slots then is nothing, or what a
-/// crash left of the first attempt.
-fn make_zero(
-    zero: &Cell,
-    cells: &Cells,
-    policy: &Policy,
-    roots: &dyn RootKeys,
-    entropy: &dyn Entropy,
-    now_secs: u64,
-) -> Result<(Belief, Ring)> {
-    let rows_left = !zero.engine.view()?.page(0, &[], None, 1)?.rows.is_empty();
-    if rows_left || !cells.numbers().is_empty() {
-        return Err(Error::corrupt("the store's own ring is gone or damaged, and its records are not"));
-    }
-    let incarnation = Incarnation::new(entropy.bytes()?);
-    keys::create(&zero.rings, 0, incarnation, policy.clone(), roots, entropy, now_secs)
 }
 
 fn dirty_key((cell, number): (u32, u32)) -> [[u8; 4]; 2] {

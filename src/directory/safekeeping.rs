@@ -8,11 +8,12 @@ use zeroize::Zeroize;
 
 use super::tombstone::{TOMBSTONES, entomb};
 use super::{
-    Arc, Batch, Cell, Cells, DIRTY, Directory, Durability, Entropy, Error, Incarnation, Newcomer, Result, Ring, Row,
-    STORE, Status, TENANTS, Table, Tenant, dirty_key, keys,
+    Arc, Batch, Cells, DIRTY, Directory, Durability, Error, Newcomer, Result, Ring, Row, STORE, Status, TENANTS, Table,
+    Tenant, dirty_key, keys,
 };
+use crate::cells::Cell;
 use crate::engine::View;
-use crate::name::TenantName;
+use crate::name::{Incarnation, TenantName};
 use crate::seal::{Envelope, HiddenNames};
 use crate::secret::Key32;
 
@@ -37,20 +38,16 @@ pub(crate) struct Export {
 impl Directory {
     /// The store's id: the incarnation of tenant zero.
     pub(crate) fn store_id(&self) -> Incarnation {
-        self.belief.incarnation
+        self.register.store_id()
     }
 
     pub(crate) fn cells(&self) -> &Arc<Cells> {
         &self.cells
     }
 
-    pub(crate) fn entropy(&self) -> &dyn Entropy {
-        &*self.entropy
-    }
-
     /// Where root keys lie, if they are files.
     pub(crate) fn roots_location(&self) -> Option<&std::path::Path> {
-        self.roots.location()
+        self.register.roots().location()
     }
 
     /// Lends the rows while no tenant is made, deleted, suspended, resumed or stamped. Records are written all the
@@ -63,7 +60,7 @@ impl Directory {
 
     /// A snapshot of the store's own records.
     pub(crate) fn zero_view(&self) -> Result<Box<dyn View>> {
-        self.zero.engine.view()
+        self.register.view()
     }
 
     /// The first bytes of every engine key of the store's own rows that belong to no tenant in particular.
@@ -86,31 +83,26 @@ impl Directory {
     /// The secret half of the key that signs what leaves the store, made at first need.
     pub(crate) fn signing_seed(&self) -> Result<Key32> {
         let _changes = self.begin_change();
-        let ring = self.ring()?;
-        if let Some(mut seed) = STORE.get::<[u8; 32]>(&*self.zero.engine, &ring, &[SIGNING_KEY])? {
+        if let Some(mut seed) = self.register.get::<[u8; 32]>(STORE, &[SIGNING_KEY])? {
             let secret = Key32::with(|bytes| bytes.copy_from_slice(&seed));
             seed.zeroize();
             return Ok(secret);
         }
-        let seed = Key32::random(&*self.entropy)?;
-        let mut batch = Batch::new(Durability::Synced);
-        STORE.put(&mut batch, &ring, &*self.entropy, &[SIGNING_KEY], seed.expose_secret())?;
-        self.zero.engine.apply(batch)?;
+        let seed = Key32::random(self.entropy())?;
+        self.register.write(STORE, &[SIGNING_KEY], seed.expose_secret())?;
         Ok(seed)
     }
 
     /// How many exports have begun. One that has a higher number than this is of a later moment.
     pub(crate) fn export_count(&self) -> Result<u64> {
-        Ok(STORE.get(&*self.zero.engine, &*self.ring()?, &[EXPORT_COUNT])?.unwrap_or(0))
+        Ok(self.register.get(STORE, &[EXPORT_COUNT])?.unwrap_or(0))
     }
 
     /// The number of an export that begins now.
     pub(crate) fn begin_export(&self) -> Result<u64> {
         let _changes = self.begin_change();
         let number = self.export_count()? + 1;
-        let (mut batch, ring) = (Batch::new(Durability::Synced), self.ring()?);
-        STORE.put(&mut batch, &ring, &*self.entropy, &[EXPORT_COUNT], &number)?;
-        self.zero.engine.apply(batch)?;
+        self.register.write(STORE, &[EXPORT_COUNT], &number)?;
         Ok(number)
     }
 
@@ -121,7 +113,7 @@ impl Directory {
         mut take: impl FnMut(Incarnation, Vec<Vec<u8>>) -> Result<()>,
     ) -> Result<(Vec<Row>, usize)> {
         self.hold_still(|rows| {
-            take(self.store_id(), keys::export(&self.zero.rings, 0, &self.belief)?)?;
+            take(self.store_id(), keys::export(&self.register.cell().rings, 0, &self.register.belief())?)?;
             let (mut exported, mut damaged) = (Vec::new(), 0);
             for row in rows.iter().filter(|row| row.status != Status::Destroying) {
                 let slots = self.cells.with_rings(row.cell, |rings| keys::export(rings, row.box_number, &row.belief()));
@@ -144,7 +136,7 @@ impl Directory {
     /// Remembers which rings lie in the escrow with this digest; what is remembered of other tenants goes.
     pub(crate) fn remember_exports(&self, rows: &[Row], escrow: [u8; 32]) -> Result<()> {
         let _changes = self.begin_change();
-        let (ring, exported_secs) = (self.ring()?, self.clock.wall_ms() / 1000);
+        let (ring, exported_secs) = (self.ring()?, self.register.now_secs());
         let before = self.exports()?;
         let there: HashSet<Incarnation> = rows.iter().map(|row| row.incarnation).collect();
         let gone: Vec<&Export> = before.values().filter(|export| !there.contains(&export.incarnation)).collect();
@@ -153,23 +145,23 @@ impl Directory {
             for export in exports {
                 EXPORTS.delete(&mut batch, &ring, &[export.incarnation.as_bytes()])?;
             }
-            self.zero.engine.apply(batch)?;
+            self.register.apply(batch)?;
         }
         for rows in rows.chunks(BATCH_ROWS) {
             let mut batch = Batch::new(Durability::Synced);
             for row in rows {
                 let (incarnation, epoch, sequence) = (row.incarnation, row.epoch.number, row.sequence);
                 let export = Export { incarnation, epoch, sequence, exported_secs, escrow };
-                EXPORTS.put(&mut batch, &ring, &*self.entropy, &[incarnation.as_bytes()], &export)?;
+                EXPORTS.put(&mut batch, &ring, self.entropy(), &[incarnation.as_bytes()], &export)?;
             }
-            self.zero.engine.apply(batch)?;
+            self.register.apply(batch)?;
         }
         Ok(())
     }
 
     /// What has been exported, by incarnation.
     pub(crate) fn exports(&self) -> Result<HashMap<Incarnation, Export>> {
-        let exports: Vec<Export> = EXPORTS.list(&*self.zero.engine.view()?, &*self.ring()?, &[])?;
+        let exports: Vec<Export> = self.register.list(EXPORTS, &[])?;
         Ok(exports.into_iter().map(|export| (export.incarnation, export)).collect())
     }
 
@@ -192,15 +184,15 @@ impl Directory {
         let (mut batch, ring) = (Batch::new(Durability::Synced), self.ring()?);
         TENANTS.delete(&mut batch, &ring, &[row.name.as_str().as_bytes()])?;
         self.mark_dirty(&mut batch, &ring, (row.cell, row.box_number))?;
-        entomb(&mut batch, &ring, &*self.entropy, row.incarnation, self.clock.wall_ms() / 1000)?;
-        self.zero.engine.apply(batch)?;
+        entomb(&mut batch, &ring, self.entropy(), row.incarnation, self.register.now_secs())?;
+        self.register.apply(batch)?;
         self.forget(row);
         Ok(())
     }
 
     fn mark_dirty(&self, batch: &mut Batch, ring: &Ring, place: (u32, u32)) -> Result<()> {
         let [cell, number] = dirty_key(place);
-        DIRTY.put(batch, ring, &*self.entropy, &[&cell, &number], &place)
+        DIRTY.put(batch, ring, self.entropy(), &[&cell, &number], &place)
     }
 
     fn forget(&self, row: &Row) {
@@ -226,7 +218,7 @@ impl Directory {
         let _changes = self.begin_change();
         let (mut batch, ring) = (Batch::new(Durability::Synced), self.ring()?);
         boxes.iter().try_for_each(|&number| self.mark_dirty(&mut batch, &ring, (cell, number)))?;
-        self.zero.engine.apply(batch)
+        self.register.apply(batch)
     }
 
     /// Makes a tenant that nobody can sign in to until [`unveil`](Self::unveil): as one that is being deleted, so that

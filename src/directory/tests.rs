@@ -96,9 +96,7 @@ mod veiled {
         let folder = tempfile::tempdir().unwrap();
         let room = in_memory(folder.path()).open().unwrap();
         let directory = room.directory();
-        let marks = || -> Vec<(u32, u32)> {
-            DIRTY.list(&*directory.zero.engine.view().unwrap(), &directory.ring().unwrap(), &[]).unwrap()
-        };
+        let marks = || -> Vec<(u32, u32)> { directory.register.list(DIRTY, &[]).unwrap() };
         let living = directory.create(newcomer()).unwrap();
         let place = (living.cell_number(), living.box_number());
         directory.soil(place.0, &[place.1]).unwrap();

@@ -1,0 +1,146 @@
+//! Tenant zero: the store's own cell, ring and sealed rows, in which it keeps what it knows of itself.
+//!
+//! It has no row of its own. The builder's configuration stands for it, and its root wraps with a secret key.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::cells::{Cell, Cells};
+use crate::clock::Clock;
+use crate::engine::{Batch, Durability, View};
+use crate::entropy::Entropy;
+use crate::error::{Error, Result};
+use crate::keys::{self, Belief, CachedRing, Policy, Ring};
+use crate::kms::RootKeys;
+use crate::name::Incarnation;
+use crate::seal::Table;
+
+/// Where the store writes down what it knows.
+pub(crate) struct Register {
+    zero: Cell,
+    store: Incarnation,
+    policy: Policy,
+    belief: RwLock<Belief>,
+    ring: CachedRing,
+    roots: Arc<dyn RootKeys>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+}
+
+impl Register {
+    /// Opens tenant zero, making its ring in a new store.
+    pub(crate) fn open(
+        cells: &Cells,
+        roots: Arc<dyn RootKeys>,
+        policy: Policy,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Self> {
+        let zero = cells.zero()?;
+        let (belief, opened) = match keys::peek_zero(&zero.rings, &policy)? {
+            Some(belief) => {
+                let ring = keys::load(&zero.rings, 0, &belief, &*roots)?;
+                (belief, ring)
+            }
+            None => make(&zero, cells, &policy, &*roots, &*entropy, clock.wall_ms() / 1000)?,
+        };
+        let ring = CachedRing::new(clock.clone());
+        ring.put(opened);
+        Ok(Self { store: belief.incarnation, belief: RwLock::new(belief), zero, policy, ring, roots, clock, entropy })
+    }
+
+    /// The store's id: the incarnation of tenant zero.
+    pub(crate) fn store_id(&self) -> Incarnation {
+        self.store
+    }
+
+    /// The policy of the store's own ring, and of tenants that are made without one.
+    pub(crate) fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    pub(crate) fn belief(&self) -> Belief {
+        self.belief.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The store's own cell.
+    pub(crate) fn cell(&self) -> &Cell {
+        &self.zero
+    }
+
+    pub(crate) fn roots(&self) -> &Arc<dyn RootKeys> {
+        &self.roots
+    }
+
+    pub(crate) fn entropy(&self) -> &Arc<dyn Entropy> {
+        &self.entropy
+    }
+
+    pub(crate) fn now_secs(&self) -> u64 {
+        self.clock.wall_ms() / 1000
+    }
+
+    /// The store's own ring.
+    pub(crate) fn ring(&self) -> Result<Arc<Ring>> {
+        self.ring.get(|| keys::load(&self.zero.rings, 0, &self.belief(), &*self.roots))
+    }
+
+    /// Drops the store's keys if nobody has asked for them past their hard expiry.
+    pub(crate) fn expire(&self) {
+        self.ring.expire();
+    }
+
+    /// A snapshot of the store's own rows.
+    pub(crate) fn view(&self) -> Result<Box<dyn View>> {
+        self.zero.engine.view()
+    }
+
+    pub(crate) fn apply(&self, batch: Batch) -> Result<()> {
+        self.zero.engine.apply(batch)
+    }
+
+    pub(crate) fn get<T: DeserializeOwned>(&self, table: Table, key: &[&[u8]]) -> Result<Option<T>> {
+        table.get(&*self.zero.engine, &*self.ring()?, key)
+    }
+
+    /// Adds a row to `batch`.
+    pub(crate) fn put<T: Serialize>(&self, batch: &mut Batch, table: Table, key: &[&[u8]], row: &T) -> Result<()> {
+        table.put(batch, &*self.ring()?, &*self.entropy, key, row)
+    }
+
+    /// Adds the removal of a row to `batch`.
+    pub(crate) fn delete(&self, batch: &mut Batch, table: Table, key: &[&[u8]]) -> Result<()> {
+        table.delete(batch, &*self.ring()?, key)
+    }
+
+    /// Writes one row, durably.
+    pub(crate) fn write<T: Serialize>(&self, table: Table, key: &[&[u8]], row: &T) -> Result<()> {
+        let mut batch = Batch::new(Durability::Synced);
+        self.put(&mut batch, table, key, row)?;
+        self.apply(batch)
+    }
+
+    pub(crate) fn list<T: DeserializeOwned>(&self, table: Table, prefix: &[&[u8]]) -> Result<Vec<T>> {
+        table.list(&*self.view()?, &*self.ring()?, prefix)
+    }
+}
+
+/// Makes the store's own ring, in a store that holds nothing yet: what is in the slots then is nothing, or what a
+/// crash left of the first attempt.
+fn make(
+    zero: &Cell,
+    cells: &Cells,
+    policy: &Policy,
+    roots: &dyn RootKeys,
+    entropy: &dyn Entropy,
+    now_secs: u64,
+) -> Result<(Belief, Ring)> {
+    let rows_left = !zero.engine.view()?.page(0, &[], None, 1)?.rows.is_empty();
+    if rows_left || !cells.numbers().is_empty() {
+        return Err(Error::corrupt("the store's own ring is gone or damaged, and its records are not"));
+    }
+    let incarnation = Incarnation::new(entropy.bytes()?);
+    keys::create(&zero.rings, 0, incarnation, policy.clone(), roots, entropy, now_secs)
+}
