@@ -12,8 +12,8 @@ use crate::clock::Clock;
 use crate::engine::{Batch, Durability, View};
 use crate::entropy::Entropy;
 use crate::error::{Error, Result};
-use crate::keys::{self, Belief, CachedRing, Policy, Ring};
-use crate::kms::RootKeys;
+use crate::keys::{self, Belief, CachedRing, Change, Policy, Ring};
+use crate::kms::{RootId, RootKeys};
 use crate::name::Incarnation;
 use crate::seal::Table;
 
@@ -82,9 +82,31 @@ impl Register {
         self.clock.wall_ms() / 1000
     }
 
-    /// The store's own ring.
+    /// The store's own ring. No root key is asked while it is in memory, because this is called while locks are held:
+    /// see [`refresh`](Self::refresh).
     pub(crate) fn ring(&self) -> Result<Arc<Ring>> {
+        self.ring.held().map_or_else(|| self.refresh(), Ok)
+    }
+
+    /// Asks the root keys again if it is time. Called before a lock is taken, and at every sign-in.
+    pub(crate) fn refresh(&self) -> Result<Arc<Ring>> {
         self.ring.get(|| keys::load(&self.zero.rings, 0, &self.belief(), &*self.roots))
+    }
+
+    /// Begins a new epoch of the store's own ring, under what are its root's newest version.
+    pub(crate) fn begin_epoch(&self) -> Result<()> {
+        let ring = self.refresh()?;
+        let change = Change::epoch(&ring, self.policy.clone(), ring.epoch() + 1, &*self.roots, &*self.entropy)?;
+        let mut belief = self.belief.write().unwrap_or_else(PoisonError::into_inner);
+        keys::write_all(&self.zero.rings, [(0, &change)])?;
+        *belief = change.belief();
+        self.ring.replace(change.into_ring());
+        Ok(())
+    }
+
+    /// The version of each root key that wraps the store's own ring.
+    pub(crate) fn root_versions(&self) -> Result<Vec<(RootId, String)>> {
+        Ok(self.ring()?.root_versions().map(|(root, version)| (root.clone(), version.to_owned())).collect())
     }
 
     /// Drops the store's keys if nobody has asked for them past their hard expiry.

@@ -9,7 +9,7 @@ use super::tenant::Tenant;
 use super::{Directory, NEXT_CELL, STORE, TENANTS};
 use crate::engine::{Batch, Durability};
 use crate::error::{Error, Result};
-use crate::keys::{self, Belief, Ring};
+use crate::keys::{self, Change, Ring};
 use crate::name::{Incarnation, RegionName, TenantName};
 
 /// A tenant that is to be made; its parts have been checked.
@@ -79,42 +79,60 @@ impl Directory {
         newcomers: &[&Newcomer],
         status: Status,
     ) -> Result<Vec<(Arc<Tenant>, Ring)>> {
-        let _changes = self.begin_change();
         let first = newcomers.first().ok_or_else(|| Error::internal("no tenant is to be made"))?;
         let neighbours = newcomers.iter().take_while(|newcomer| newcomer.home() == first.home()).count();
-        if newcomers[..neighbours].iter().any(|newcomer| self.known().get(newcomer.name.as_str()).is_some()) {
-            return Err(is_taken());
-        }
+        self.check_names(&newcomers[..neighbours])?;
+        let created_secs = self.register.now_secs();
+        // Before the directory is held: root keys are asked.
+        let mut rings = self.make_rings(&newcomers[..neighbours.min(self.room_for(first))], created_secs)?;
+        let neighbours = rings.len();
+        let _changes = self.begin_change();
+        self.check_names(&newcomers[..neighbours])?;
         let (cell, boxes) = self.free_boxes(first, neighbours)?;
         let newcomers = &newcomers[..boxes.len()];
-        let created_secs = self.register.now_secs();
-        let made = self.make_rings(cell, &boxes, created_secs)?;
+        rings.truncate(boxes.len());
+        self.cells.with_rings(cell, |file| keys::write_all(file, boxes.iter().copied().zip(&rings)))?;
         let mut batch = Batch::new(Durability::Synced);
-        let (mut rows, mut rings) = (Vec::with_capacity(boxes.len()), Vec::with_capacity(boxes.len()));
-        for ((newcomer, number), (belief, ring)) in newcomers.iter().zip(boxes).zip(made) {
+        let mut rows = Vec::with_capacity(boxes.len());
+        for ((newcomer, number), ring) in newcomers.iter().zip(boxes).zip(&rings) {
             let Newcomer { name, speakers, region, .. } = (*newcomer).clone();
-            let row = Row::new(name, speakers, region, cell, number, &belief, created_secs)?;
+            let row = Row::new(name, speakers, region, cell, number, &ring.belief(), created_secs)?;
             let row = Row { status, ..row };
             self.register.put(&mut batch, TENANTS, &[row.name.as_str().as_bytes()], &row)?;
             rows.push(row);
-            rings.push(ring);
         }
         self.register.apply(batch)?;
         let tenants: Vec<_> = rows.into_iter().map(|row| self.admit(row)).collect();
         tenants.iter().for_each(|tenant| tracing::info!(incarnation = ?tenant.incarnation(), "made a tenant"));
         #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
         metrics::gauge!("strongroom_tenants").set(self.known().len() as f64);
-        Ok(tenants.into_iter().zip(rings).collect())
+        Ok(tenants.into_iter().zip(rings.into_iter().map(Change::into_ring)).collect())
     }
 
-    /// Fresh keys in both slots of these boxes.
-    fn make_rings(&self, cell: u32, boxes: &[u32], created_secs: u64) -> Result<Vec<(Belief, Ring)>> {
-        let places = boxes.iter().map(|&number| Ok((number, Incarnation::new(self.register.entropy().bytes()?))));
-        let places = places.collect::<Result<Vec<_>>>()?;
-        self.cells.with_rings(cell, |rings| {
-            let (policy, roots) = (self.register.policy(), &**self.register.roots());
-            keys::create_all(rings, &places, policy, roots, self.entropy(), created_secs)
-        })
+    /// Fresh keys for these, on no disk yet.
+    fn make_rings(&self, newcomers: &[&Newcomer], created_secs: u64) -> Result<Vec<Change>> {
+        let (register, entropy) = (&self.register, self.entropy());
+        let make = |_: &&Newcomer| {
+            let incarnation = Incarnation::new(entropy.bytes()?);
+            Change::first(incarnation, register.policy().clone(), &**register.roots(), entropy, created_secs)
+        };
+        newcomers.iter().map(make).collect()
+    }
+
+    fn check_names(&self, newcomers: &[&Newcomer]) -> Result<()> {
+        let known = self.known();
+        match newcomers.iter().any(|newcomer| known.get(newcomer.name.as_str()).is_some()) {
+            true => Err(is_taken()),
+            false => Ok(()),
+        }
+    }
+
+    /// How many tenants such as `newcomer` the next cell has room for, by what is known now.
+    fn room_for(&self, newcomer: &Newcomer) -> usize {
+        let known = self.known();
+        let free = self.kinds(newcomer).into_iter().find_map(|kind| known.placement.free(&kind, usize::MAX));
+        let boxes = if newcomer.own_cell { 1 } else { self.cells.boxes_per_cell() };
+        free.map_or(boxes as usize, |(_, boxes)| boxes.len())
     }
 
     /// Free boxes of one cell such as `newcomer` asks for, `most` of them or fewer, in a new cell if the others are

@@ -1,6 +1,7 @@
 //! What the store knows of its tenants: sealed records of tenant zero, read once at open and kept in memory.
 
 mod create;
+mod epochs;
 mod known;
 mod placement;
 mod row;
@@ -16,6 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 pub(crate) use create::{Newcomer, in_specs};
+pub(crate) use epochs::{Moved, Pace};
 use known::Known;
 pub use row::Speaker;
 pub(crate) use row::{Row, Status, check_speakers};
@@ -145,6 +147,7 @@ impl Directory {
         let tenant = self.find_living(name)?;
         tenant.suspend()?;
         tracing::info!(incarnation = ?tenant.incarnation(), "a tenant is suspended");
+        let _row = tenant.begin_row_change();
         self.write(&tenant.row(Status::Suspended))
     }
 
@@ -153,6 +156,7 @@ impl Directory {
         let _changes = self.begin_change();
         let tenant = self.find_living(name)?;
         if tenant.status() != Status::Active {
+            let _row = tenant.begin_row_change();
             self.write(&tenant.row(Status::Active))?;
             tenant.set_status(Status::Active);
             tracing::info!(incarnation = ?tenant.incarnation(), "a tenant is active again");
@@ -177,6 +181,7 @@ impl Directory {
         if tenant.is_stamped() || tenant.status() == Status::Destroying {
             return Ok(());
         }
+        let _row = tenant.begin_row_change();
         self.write(&Row { stamped: true, ..tenant.row(tenant.status()) })?;
         tenant.set_stamped();
         Ok(())
@@ -193,12 +198,14 @@ impl Directory {
     /// Deletes a tenant that has been found since the directory stands still.
     fn delete_found(&self, tenant: &Tenant) -> Result<()> {
         tenant.set_status(Status::Destroying);
-        tenant.keys().clear_after_loading();
+        tenant.keys().clear();
+        let row_change = tenant.begin_row_change();
         let (mut batch, ring) = (Batch::new(Durability::Synced), self.ring()?);
         let row = tenant.row(Status::Destroying);
         self.register.put(&mut batch, TENANTS, &[row.name.as_str().as_bytes()], &row)?;
         entomb(&mut batch, &ring, self.entropy(), row.incarnation, self.clock.wall_ms() / 1000)?;
         self.register.apply(batch)?;
+        drop(row_change);
         self.finish_deletion(tenant)?;
         // What somebody's scan kept from being wiped before may be free by now.
         if let Err(error) = self.clean_boxes() {
@@ -217,6 +224,8 @@ impl Directory {
     }
 
     fn begin_change(&self) -> MutexGuard<'_, ()> {
+        // Not while others wait. If the root keys refuse, whoever asks for the store's ring next hears of it.
+        drop(self.register.refresh());
         self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -237,7 +246,7 @@ impl Directory {
         let keys = CachedRing::new(self.clock.clone());
         let mut known = self.known_mut();
         known.placement.occupy(row.cell, row.box_number);
-        let tenant = Arc::new(Tenant::new(row, self.cells.clone(), self.register.roots().clone(), keys));
+        let tenant = Arc::new(Tenant::new(row, self.cells.clone(), self.register.clone(), keys));
         known.insert(tenant.clone());
         tenant
     }

@@ -133,12 +133,12 @@ impl Row {
 }
 
 impl Epoch {
-    fn from_belief(belief: &EpochBelief) -> Option<Self> {
+    pub(super) fn from_belief(belief: &EpochBelief) -> Option<Self> {
         let (number, policy_digest) = (belief.epoch, belief.policy_digest);
         belief.ring_check.map(|ring_check| Self { number, policy_digest, ring_check })
     }
 
-    fn to_belief(&self) -> EpochBelief {
+    pub(super) fn to_belief(&self) -> EpochBelief {
         let Self { number, policy_digest, ring_check } = *self;
         EpochBelief { epoch: number, policy_digest, ring_check: Some(ring_check) }
     }

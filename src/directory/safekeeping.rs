@@ -254,7 +254,9 @@ impl Directory {
         if !self.knows(tenant) || tenant.term() != 0 {
             return Err(Error::conflict("the tenant was deleted while it was restored"));
         }
+        let row_change = tenant.begin_row_change();
         self.write(&Row { stamped, ..tenant.row(Status::Active) })?;
+        drop(row_change);
         if stamped {
             tenant.set_stamped();
         }

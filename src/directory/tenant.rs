@@ -1,18 +1,23 @@
 //! A tenant as its sessions hold it: its box and no other, its keys, and whether it is open.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
-use super::row::{Row, Speaker, Status};
+use super::TENANTS;
+use super::row::{Epoch, Fence, Row, Speaker, Status};
 use crate::cells::{BoxHandle, Cells};
 use crate::engine::{Engine, Keyspace, Reader, View};
 use crate::error::{Error, ErrorKind, Result};
 use crate::keys::{self, Belief, CachedRing, Ring};
-use crate::kms::RootKeys;
 use crate::name::{Incarnation, RegionName, TenantName};
+use crate::register::Register;
 
 pub(crate) struct Tenant {
+    /// The row as it was when this was made. What never changes of it is read here: name, incarnation, place, speakers.
     row: Row,
+    keeping: RwLock<Keeping>,
+    /// Held by whoever writes the row or the ring slots. Never while a root key is asked.
+    row_changes: Mutex<()>,
     status: AtomicU8,
     stamped: AtomicBool,
     /// Counts the changes of status: a session belongs to one term and does not outlive it.
@@ -20,22 +25,38 @@ pub(crate) struct Tenant {
     /// Read-held by every write, so that a deletion waits for those under way and none comes after it.
     writes: RwLock<()>,
     place: BoxHandle,
-    roots: Arc<dyn RootKeys>,
+    register: Arc<Register>,
     keys: CachedRing,
 }
 
+/// How often a ring is asked for again that has changed while the root keys were asked.
+const LOADS: u32 = 3;
+
+/// What the row says of the ring, and what may change while the tenant lives.
+#[derive(Clone, Debug)]
+pub(crate) struct Keeping {
+    pub(crate) epoch: Epoch,
+    /// The epoch that is being changed to.
+    pub(crate) next: Option<Box<Epoch>>,
+    pub(crate) sequence: u64,
+    pub(crate) last_allowed_secs: u64,
+    pub(crate) fence: Option<Fence>,
+}
+
 impl Tenant {
-    pub(super) fn new(row: Row, cells: Arc<Cells>, roots: Arc<dyn RootKeys>, keys: CachedRing) -> Self {
+    pub(super) fn new(row: Row, cells: Arc<Cells>, register: Arc<Register>, keys: CachedRing) -> Self {
         let status = AtomicU8::new(row.status as u8);
         let place = BoxHandle::new(cells, row.cell, row.box_number);
         Self {
             stamped: AtomicBool::new(row.stamped),
+            keeping: RwLock::new(Keeping::of(&row)),
+            row_changes: Mutex::default(),
             row,
             status,
             term: AtomicU64::new(0),
             writes: RwLock::default(),
             place,
-            roots,
+            register,
             keys,
         }
     }
@@ -101,15 +122,66 @@ impl Tenant {
     pub(crate) fn ring(&self) -> Result<Arc<Ring>> {
         self.check_active()?;
         let ring = self.keys.get(|| {
-            // Asked again by whoever loads: none begins once a deletion has waited for the one under way.
+            // Asked again by whoever loads: none begins once the tenant is closed.
             self.check_active()?;
-            self.check_home()?;
-            let load = |rings: &_| keys::load(rings, self.row.box_number, &self.row.belief(), &*self.roots);
-            self.place.cells().with_rings(self.row.cell, load)
+            self.load()
         })?;
         // What was loaded while the tenant was being closed goes again.
         self.check_active().inspect_err(|_| self.keys.clear())?;
         Ok(ring)
+    }
+
+    /// The ring for an act of custody, which may be of a tenant that is suspended. Asked for anew, and not kept in
+    /// memory, unless it is there.
+    pub(super) fn ring_for_custody(&self) -> Result<Arc<Ring>> {
+        match self.keys.held() {
+            Some(ring) if ring.sequence() >= self.keeping().sequence => Ok(ring),
+            _ => self.load().map(Arc::new),
+        }
+    }
+
+    /// Asks the root keys. No lock of the storage is held meanwhile: the slots are read before, and mended after.
+    fn load(&self) -> Result<Ring> {
+        self.check_home()?;
+        let (cells, number) = (self.place.cells(), self.row.box_number);
+        let mut attempts = 0;
+        loop {
+            let belief = self.belief();
+            let found = cells.with_rings(self.row.cell, |rings| keys::read(rings, number, &belief))?;
+            let (ring, repair) = found.open(&**self.register.roots())?;
+            let _row = self.begin_row_change();
+            let now = self.keeping();
+            // Somebody may have changed the ring while the root keys were asked.
+            if ring.sequence() < now.sequence && attempts < LOADS {
+                attempts += 1;
+                continue;
+            }
+            if self.status() != Status::Destroying {
+                if let Some(repair) = repair {
+                    cells.with_rings(self.row.cell, |rings| {
+                        repair.run(rings, number);
+                        Ok(())
+                    })?;
+                }
+                self.settle(&ring, now)?;
+            }
+            return Ok(ring);
+        }
+    }
+
+    /// Writes down what a crash kept from being written: that the next epoch has come, or that it has not, and that a
+    /// later slot is there.
+    fn settle(&self, ring: &Ring, mut keeping: Keeping) -> Result<()> {
+        if keeping.next.is_none() && keeping.sequence == ring.sequence() {
+            return Ok(());
+        }
+        if let Some(next) = keeping.next.take()
+            && next.number == ring.epoch()
+        {
+            keeping.epoch = *next;
+        }
+        keeping.sequence = ring.sequence();
+        self.write_keeping(keeping)
     }
 
     /// Drops the keys, to be loaded again when they are asked for.
@@ -167,6 +239,11 @@ impl Tenant {
     pub(super) fn set_status(&self, status: Status) {
         self.term.fetch_add(1, Ordering::SeqCst);
         self.status.store(status as u8, Ordering::SeqCst);
+        self.wait_for_writers();
+    }
+
+    /// Waits until every write that has begun by now has ended. One that begins later sees what was changed before.
+    pub(super) fn wait_for_writers(&self) {
         drop(self.writes.write().unwrap_or_else(PoisonError::into_inner));
     }
 
@@ -179,13 +256,41 @@ impl Tenant {
         let close = |status| (status != Status::Destroying as u8).then_some(Status::Suspended as u8);
         let closed = self.status.fetch_update(Ordering::SeqCst, Ordering::SeqCst, close);
         closed.map_err(|_| Error::conflict("the tenant is being deleted"))?;
-        drop(self.writes.write().unwrap_or_else(PoisonError::into_inner));
+        self.wait_for_writers();
         self.keys.clear();
         Ok(())
     }
 
     pub(super) fn row(&self, status: Status) -> Row {
-        Row { status, stamped: self.is_stamped(), ..self.row.clone() }
+        self.row_with(status, self.keeping())
+    }
+
+    pub(super) fn row_with(&self, status: Status, keeping: Keeping) -> Row {
+        let Keeping { epoch, next, sequence, last_allowed_secs, fence } = keeping;
+        let stamped = self.is_stamped();
+        Row { status, stamped, epoch, next, sequence, last_allowed_secs, fence, ..self.row.clone() }
+    }
+
+    pub(crate) fn keeping(&self) -> Keeping {
+        self.keeping.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Leave to write the row or the ring slots, while the guard lives.
+    pub(super) fn begin_row_change(&self) -> MutexGuard<'_, ()> {
+        self.row_changes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes the row, durably, and then knows it. For whoever holds [`begin_row_change`](Self::begin_row_change).
+    pub(super) fn write_keeping(&self, keeping: Keeping) -> Result<()> {
+        let row = self.row_with(self.status(), keeping.clone());
+        self.register.write(TENANTS, &[row.name.as_str().as_bytes()], &row)?;
+        self.set_keeping(keeping);
+        Ok(())
+    }
+
+    /// Knows what has been written.
+    pub(super) fn set_keeping(&self, keeping: Keeping) {
+        *self.keeping.write().unwrap_or_else(PoisonError::into_inner) = keeping;
     }
 
     pub(super) fn keys(&self) -> &CachedRing {
@@ -193,7 +298,9 @@ impl Tenant {
     }
 
     pub(super) fn belief(&self) -> Belief {
-        self.row.belief()
+        let keeping = self.keeping();
+        let epochs = std::iter::once(&keeping.epoch).chain(keeping.next.as_deref()).map(Epoch::to_belief).collect();
+        Belief { incarnation: self.row.incarnation, epochs, least_sequence: keeping.sequence }
     }
 
     pub(super) fn cell_number(&self) -> u32 {
@@ -202,6 +309,13 @@ impl Tenant {
 
     pub(super) fn box_number(&self) -> u32 {
         self.row.box_number
+    }
+}
+
+impl Keeping {
+    pub(super) fn of(row: &Row) -> Self {
+        let Row { epoch, next, sequence, last_allowed_secs, fence, .. } = row.clone();
+        Self { epoch, next, sequence, last_allowed_secs, fence }
     }
 }
 

@@ -68,7 +68,7 @@ impl CachedRing {
         outcome
     }
 
-    /// Puts in a ring that its maker already holds open.
+    /// Puts in a ring that its maker already holds open, unless a later one is there.
     pub(crate) fn put(&self, ring: Ring) {
         let policy = ring.policy();
         let held = Held {
@@ -76,7 +76,24 @@ impl CachedRing {
             expiry: Deadline::after(&*self.clock, policy.hard_expiry()),
             ring: Arc::new(ring),
         };
-        *self.held.write().unwrap_or_else(PoisonError::into_inner) = Some(held);
+        let mut there = self.held.write().unwrap_or_else(PoisonError::into_inner);
+        if there.as_ref().is_none_or(|there| there.ring.sequence() <= held.ring.sequence()) {
+            *there = Some(held);
+        }
+    }
+
+    /// Puts a later ring of the same tenant in the place of the one that is there, if one is. When the root keys are
+    /// asked again stays as it was: nobody has asked them.
+    pub(crate) fn replace(&self, ring: Ring) {
+        let mut there = self.held.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(held) = there.as_mut().filter(|held| held.ring.sequence() < ring.sequence()) {
+            held.ring = Arc::new(ring);
+        }
+    }
+
+    /// The ring, if it is there and good for use without asking anybody.
+    pub(crate) fn held(&self) -> Option<Arc<Ring>> {
+        self.peek().filter(|held| !held.expiry.has_passed(&*self.clock)).map(|held| held.ring)
     }
 
     /// Drops a ring that is past its hard expiry, so that the keys of an idle tenant do not stay in memory.
@@ -88,12 +105,6 @@ impl CachedRing {
 
     pub(crate) fn clear(&self) {
         *self.held.write().unwrap_or_else(PoisonError::into_inner) = None;
-    }
-
-    /// Waits for a load under way, which may be repairing a slot, and drops what it brought.
-    pub(crate) fn clear_after_loading(&self) {
-        let _loading = self.loading.lock().unwrap_or_else(PoisonError::into_inner);
-        self.clear();
     }
 
     fn peek(&self) -> Option<Held> {

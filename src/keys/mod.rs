@@ -1,10 +1,12 @@
 //! Key rings: a tenant's keys, how they are sealed, and how they come back. Told by the caller which ring to believe.
 
 mod cache;
+mod change;
 #[cfg(feature = "backup")]
 mod escrow;
 #[cfg(fuzzing)]
 pub(crate) mod fuzz;
+mod open;
 mod policy;
 mod reader;
 mod ring;
@@ -14,8 +16,10 @@ mod store;
 mod tests;
 
 pub(crate) use cache::CachedRing;
+pub(crate) use change::Change;
 #[cfg(feature = "backup")]
 pub(crate) use escrow::{export, import, import_zero, is_believed};
+pub(crate) use open::{Outline, load, read};
 pub(crate) use policy::Policy;
 pub(crate) use ring::Ring;
-pub(crate) use store::{Belief, EpochBelief, create, create_all, load, peek_zero, purge};
+pub(crate) use store::{Belief, EpochBelief, create, peek_zero, purge, write_all};

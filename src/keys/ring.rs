@@ -12,6 +12,7 @@ use crate::aead::{SivKey, XaesKey};
 use crate::derive;
 use crate::entropy::Entropy;
 use crate::error::{Error, ErrorKind, Result};
+use crate::kms::{RootId, Wrapped};
 use crate::name::Incarnation;
 use crate::secret::Key32;
 
@@ -22,8 +23,18 @@ pub(crate) struct Ring {
     incarnation: Incarnation,
     policy: Policy,
     keyset: Keyset,
+    origin: Origin,
     record_keys: Derived<(u32, u32), XaesKey>,
     name_keys: Derived<u32, SivKey>,
+}
+
+/// The epoch and slot that a ring was opened from: what it takes to seal its keyset again.
+pub(super) struct Origin {
+    pub(super) epoch: u32,
+    pub(super) sequence: u64,
+    pub(super) ring_key: Key32,
+    pub(super) roots: Vec<(RootId, Wrapped)>,
+    pub(super) seals: Vec<([u8; 32], Vec<u8>)>,
 }
 
 /// What the ring key seals: the name secret and the tenant keys of the living generations.
@@ -43,8 +54,35 @@ struct Generation {
 struct Derived<K, V>(RwLock<HashMap<K, Arc<V>>>);
 
 impl Ring {
-    pub(super) fn new(incarnation: Incarnation, policy: Policy, keyset: Keyset) -> Self {
-        Self { incarnation, policy, keyset, record_keys: Derived::default(), name_keys: Derived::default() }
+    pub(super) fn new(incarnation: Incarnation, policy: Policy, keyset: Keyset, origin: Origin) -> Self {
+        Self { incarnation, policy, keyset, origin, record_keys: Derived::default(), name_keys: Derived::default() }
+    }
+
+    pub(super) fn keyset(&self) -> &Keyset {
+        &self.keyset
+    }
+
+    pub(super) fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    pub(crate) fn epoch(&self) -> u32 {
+        self.origin.epoch
+    }
+
+    /// The sequence of the slot that this was opened from: a higher one is later.
+    pub(crate) fn sequence(&self) -> u64 {
+        self.origin.sequence
+    }
+
+    /// The version of each root key that wraps this epoch, by root.
+    pub(crate) fn root_versions(&self) -> impl Iterator<Item = (&RootId, &str)> {
+        self.origin.roots.iter().map(|(root, wrapped)| (root, wrapped.version.as_str()))
+    }
+
+    /// The living generations and when each was made, in seconds since 1970, oldest first.
+    pub(crate) fn generations(&self) -> impl Iterator<Item = (u32, u64)> {
+        self.keyset.generations.iter().map(|(&number, generation)| (number, generation.created_secs))
     }
 
     pub(crate) fn incarnation(&self) -> Incarnation {
@@ -86,6 +124,34 @@ impl Keyset {
         let name_secret = Key32::random(entropy)?;
         let first = Generation { created_secs, key: Key32::random(entropy)? };
         Ok(Self { name_secret, write_generation: 1, generations: BTreeMap::from([(1, first)]) })
+    }
+
+    pub(super) fn copy(&self) -> Self {
+        let generations = self.generations.iter().map(|(&number, generation)| (number, generation.copy())).collect();
+        Self { name_secret: self.name_secret.copy(), write_generation: self.write_generation, generations }
+    }
+
+    /// The same with a fresh generation, which is written under.
+    pub(super) fn with_generation(&self, entropy: &dyn Entropy, created_secs: u64) -> Result<Self> {
+        if self.generations.len() == GENERATIONS_MAX {
+            return Err(Error::conflict("16 generations live; retire one first"));
+        }
+        let mut keyset = self.copy();
+        keyset.write_generation =
+            keyset.write_generation.checked_add(1).ok_or_else(|| Error::internal("the generations are used up"))?;
+        let fresh = Generation { created_secs, key: Key32::random(entropy)? };
+        keyset.generations.insert(keyset.write_generation, fresh);
+        Ok(keyset)
+    }
+
+    /// The same without a generation that is not written under any more.
+    pub(super) fn without_generation(&self, number: u32) -> Result<Self> {
+        if number == self.write_generation {
+            return Err(Error::invalid("the newest generation is in use; rotate first"));
+        }
+        let mut keyset = self.copy();
+        keyset.generations.remove(&number).ok_or_else(|| Error::invalid("no such generation lives"))?;
+        Ok(keyset)
     }
 
     fn generation(&self, number: u32) -> Result<&Generation> {
@@ -137,6 +203,21 @@ impl Keyset {
     }
 }
 
+impl Generation {
+    fn copy(&self) -> Self {
+        Self { created_secs: self.created_secs, key: self.key.copy() }
+    }
+}
+
+impl Origin {
+    /// The same epoch, one write later.
+    pub(super) fn next(&self) -> Self {
+        let Self { epoch, sequence, ring_key, roots, seals } = self;
+        let (ring_key, roots, seals) = (ring_key.copy(), roots.clone(), seals.clone());
+        Self { epoch: *epoch, sequence: sequence + 1, ring_key, roots, seals }
+    }
+}
+
 impl<K: Copy + Eq + Hash, V> Derived<K, V> {
     fn get_or_derive(&self, id: K, derive: impl FnOnce() -> Result<V>) -> Result<Arc<V>> {
         if let Some(key) = self.0.read().unwrap_or_else(PoisonError::into_inner).get(&id) {
@@ -173,6 +254,8 @@ impl Ring {
         let name_secret = Key32::with(|out| *out = name_secret);
         let root = crate::kms::RootId::new("service").expect("a good name");
         let keyset = Keyset { name_secret, write_generation, generations };
-        Self::new(incarnation, Policy::service_managed(root), keyset)
+        let ring_key = Key32::with(|out| *out = [0; 32]);
+        let origin = Origin { epoch: 1, sequence: 1, ring_key, roots: Vec::new(), seals: Vec::new() };
+        Self::new(incarnation, Policy::service_managed(root), keyset, origin)
     }
 }

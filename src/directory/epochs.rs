@@ -1,0 +1,234 @@
+//! Changing the rings of living tenants: another epoch, another generation, one generation fewer.
+//!
+//! Root keys are asked first, while nothing is held. Then, with the directory standing still: the row says which epoch
+//! comes next (synced), slot A, slot B, the row says that it has come (synced). A crash anywhere leaves a ring that
+//! opens in the old epoch or in the new one, and the row allows both until it has been opened.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, MutexGuard};
+
+use super::row::Epoch;
+use super::tenant::{Keeping, Tenant};
+use super::{Directory, Status, TENANTS};
+use crate::engine::{Batch, Durability};
+use crate::error::{Error, Result};
+use crate::keys::{self, Change, Policy, Ring};
+use crate::kms::{RootId, WrapContext, WrapSecret};
+use crate::secret::Key32;
+
+/// Tenants whose epochs change with the syncs of one.
+const TOGETHER: usize = 512;
+
+/// A tenant and the ring that it is about to have.
+struct Turn {
+    tenant: Arc<Tenant>,
+    change: Change,
+}
+
+/// What became of one tenant's ring in a run over many.
+#[derive(Debug)]
+pub(crate) enum Moved {
+    /// It is in a new epoch, under the newest version of its root keys.
+    Now,
+    /// It was already.
+    Before,
+    /// It stays in its epoch.
+    Not(Error),
+}
+
+/// How a run over many tenants is watched and slowed down.
+pub(crate) trait Pace {
+    /// Called after some tenants have moved, with those. An error ends the run; what has moved has moved.
+    fn moved(&mut self, tenants: &[(Arc<Tenant>, Moved)]) -> Result<()>;
+}
+
+impl Directory {
+    /// Begins a new epoch, under the same policy or another one: every root of it wraps a fresh secret. Durable when
+    /// this returns.
+    ///
+    /// # Errors
+    /// As the root keys answer; `Conflict` if the tenant's ring was changed by somebody else at the same time. The old
+    /// epoch is whole then, unless the error is the disk's: then it is one or the other.
+    pub(crate) fn begin_epoch(&self, tenant: &Arc<Tenant>, policy: Option<Policy>) -> Result<()> {
+        let change = self.prepare_epoch(tenant, policy)?;
+        let turn = Turn { tenant: tenant.clone(), change };
+        let moved = self.commit_epochs(vec![turn])?;
+        match moved.into_iter().next() {
+            Some((_, Moved::Not(error))) => Err(error),
+            Some(_) => Ok(()),
+            None => Err(Error::internal("no epoch was begun")),
+        }
+    }
+
+    /// Moves every tenant whose policy names `root`, and the store itself, to a new epoch under the newest version of
+    /// its roots, unless it is there already. So a run that was cut short is begun again and goes on where it stopped.
+    pub(crate) fn move_to_newest(&self, root: &RootId, pace: &mut dyn Pace) -> Result<()> {
+        let newest = self.newest_version(root)?;
+        let is_behind = |(named, version): &(RootId, String)| named == root && *version != newest;
+        if self.register.root_versions()?.iter().any(is_behind) {
+            self.register.begin_epoch()?;
+        }
+        let mut tenants = self.list();
+        // Those of one cell together, because they share its syncs.
+        tenants.sort_by_key(|tenant| (tenant.cell_number(), tenant.box_number()));
+        for tenants in tenants.chunks(TOGETHER) {
+            let (mut turns, mut moved) = (Vec::with_capacity(tenants.len()), Vec::new());
+            for tenant in tenants {
+                match self.is_at(tenant, root, &newest) {
+                    Ok(None) => {}
+                    Ok(Some(true)) => moved.push((tenant.clone(), Moved::Before)),
+                    Ok(Some(false)) => match self.prepare_epoch(tenant, None) {
+                        Ok(change) => turns.push(Turn { tenant: tenant.clone(), change }),
+                        Err(error) => moved.push((tenant.clone(), Moved::Not(error))),
+                    },
+                    Err(error) => moved.push((tenant.clone(), Moved::Not(error))),
+                }
+            }
+            moved.extend(self.commit_epochs(turns)?);
+            pace.moved(&moved)?;
+        }
+        Ok(())
+    }
+
+    /// Adds a generation, which everything is written under from the moment this returns: writers that had begun under
+    /// the one before have ended. No root key is asked if the ring is in memory.
+    pub(crate) fn add_generation(&self, tenant: &Tenant) -> Result<u32> {
+        let now_secs = self.register.now_secs();
+        let generation =
+            self.change_keyset(tenant, |ring| Change::generation(ring, &**self.register.entropy(), now_secs))?;
+        tenant.wait_for_writers();
+        Ok(generation)
+    }
+
+    /// Destroys the key of a generation. That nothing needs it is for the caller to have proven.
+    pub(crate) fn retire_generation(&self, tenant: &Tenant, generation: u32) -> Result<()> {
+        self.change_keyset(tenant, |ring| Change::retirement(ring, generation, &**self.register.entropy()))?;
+        Ok(())
+    }
+
+    /// The policy, epoch and root versions of a tenant's ring, and whatever else can be read without a root key.
+    pub(crate) fn with_outline<T>(&self, tenant: &Tenant, read: impl FnOnce(&keys::Outline<'_>) -> T) -> Result<T> {
+        let (place, belief) = ((tenant.cell_number(), tenant.box_number()), tenant.belief());
+        let found = self.cells.with_rings(place.0, |rings| keys::read(rings, place.1, &belief))?;
+        Ok(read(&found.outline()))
+    }
+
+    /// Writes another keyset of the same epoch. Returns the generation that is written under.
+    fn change_keyset(&self, tenant: &Tenant, change: impl Fn(&Ring) -> Result<Change>) -> Result<u32> {
+        let ring = tenant.ring_for_custody()?;
+        let change = change(&ring)?;
+        let _changes = self.begin_change();
+        let _row = tenant.begin_row_change();
+        let mut keeping = self.check_unchanged(tenant, &change)?;
+        let place = (tenant.cell_number(), tenant.box_number());
+        self.cells.with_rings(place.0, |rings| keys::write_all(rings, [(place.1, &change)]))?;
+        keeping.sequence = change.sequence();
+        tenant.write_keeping(keeping)?;
+        let generation = change.ring().write_generation();
+        tenant.keys().replace(change.into_ring());
+        Ok(generation)
+    }
+
+    fn prepare_epoch(&self, tenant: &Tenant, policy: Option<Policy>) -> Result<Change> {
+        let ring = tenant.ring_for_custody()?;
+        let keeping = tenant.keeping();
+        let newest = keeping.next.as_ref().map_or(keeping.epoch.number, |next| next.number.max(keeping.epoch.number));
+        let policy = policy.unwrap_or_else(|| ring.policy().clone());
+        Change::epoch(&ring, policy, newest + 1, &**self.register.roots(), self.entropy())
+    }
+
+    /// Begins the epochs that were prepared, with the syncs of one for each cell. Those tenants are left out whose rings
+    /// somebody else has changed since.
+    fn commit_epochs(&self, turns: Vec<Turn>) -> Result<Vec<(Arc<Tenant>, Moved)>> {
+        if turns.is_empty() {
+            return Ok(Vec::new());
+        }
+        let _changes = self.begin_change();
+        let tenants: Vec<Arc<Tenant>> = turns.iter().map(|turn| turn.tenant.clone()).collect();
+        let _rows: Vec<MutexGuard<'_, ()>> = tenants.iter().map(|tenant| tenant.begin_row_change()).collect();
+        let (mut moved, mut cells) = (Vec::with_capacity(turns.len()), BTreeMap::<u32, Vec<Turn>>::new());
+        let mut rows = Vec::with_capacity(turns.len());
+        for turn in turns {
+            match self.check_unchanged(&turn.tenant, &turn.change) {
+                Ok(keeping) => {
+                    let next = Epoch::from_belief(turn.change.epoch_belief()).map(Box::new);
+                    rows.push((turn.tenant.clone(), Keeping { next, ..keeping }));
+                    cells.entry(turn.tenant.cell_number()).or_default().push(turn);
+                }
+                Err(error) => moved.push((turn.tenant, Moved::Not(error))),
+            }
+        }
+        self.write_keepings(rows)?;
+        let mut rows = Vec::new();
+        for (cell, turns) in &cells {
+            let changes = turns.iter().map(|turn| (turn.tenant.box_number(), &turn.change));
+            match self.cells.with_rings(*cell, |rings| keys::write_all(rings, changes)) {
+                Ok(()) => rows.extend(turns.iter().map(|turn| (turn.tenant.clone(), turn.kept()))),
+                Err(error) => {
+                    let failed = |turn: &Turn| {
+                        let error = Error::new(error.kind(), "the ring file of its cell cannot be written");
+                        (turn.tenant.clone(), Moved::Not(error))
+                    };
+                    moved.extend(turns.iter().map(failed));
+                }
+            }
+        }
+        let written: Vec<Arc<Tenant>> = rows.iter().map(|(tenant, _)| tenant.clone()).collect();
+        self.write_keepings(rows)?;
+        moved.extend(written.into_iter().map(|tenant| (tenant, Moved::Now)));
+        for Turn { tenant, change } in cells.into_values().flatten() {
+            if tenant.keeping().epoch.number == change.epoch_belief().epoch {
+                tenant.keys().replace(change.into_ring());
+            }
+        }
+        Ok(moved)
+    }
+
+    /// Writes rows in one batch, durably, and then knows them.
+    fn write_keepings(&self, rows: Vec<(Arc<Tenant>, Keeping)>) -> Result<()> {
+        let mut batch = Batch::new(Durability::Synced);
+        for (tenant, keeping) in &rows {
+            let row = tenant.row_with(tenant.status(), keeping.clone());
+            self.register.put(&mut batch, TENANTS, &[row.name.as_str().as_bytes()], &row)?;
+        }
+        self.register.apply(batch)?;
+        rows.into_iter().for_each(|(tenant, keeping)| tenant.set_keeping(keeping));
+        Ok(())
+    }
+
+    /// What the row says now, if the ring is still the one that `change` was made from.
+    fn check_unchanged(&self, tenant: &Tenant, change: &Change) -> Result<Keeping> {
+        let keeping = tenant.keeping();
+        if tenant.status() == Status::Destroying || keeping.sequence + 1 != change.sequence() {
+            return Err(Error::conflict("the keys of the tenant were changed by somebody else; try again"));
+        }
+        Ok(keeping)
+    }
+
+    /// Whether a tenant's ring is under this version of `root`; `None` if it does not depend on that root.
+    fn is_at(&self, tenant: &Tenant, root: &RootId, version: &str) -> Result<Option<bool>> {
+        if tenant.status() == Status::Destroying {
+            return Ok(None);
+        }
+        self.with_outline(tenant, |outline| outline.versions.get(root).map(|&found| found == version))
+    }
+
+    /// The version under which a root key wraps now: it is asked to wrap something of no use.
+    fn newest_version(&self, root: &RootId) -> Result<String> {
+        let secret = WrapSecret::new(Key32::random(self.entropy())?);
+        let context = WrapContext::new(self.register.store_id(), root.clone(), 0);
+        Ok(self.register.roots().wrap(root, &secret, &context)?.version)
+    }
+}
+
+impl Turn {
+    /// What the row says once the slots are written.
+    fn kept(&self) -> Keeping {
+        let keeping = self.tenant.keeping();
+        let sequence = self.change.sequence();
+        match keeping.next {
+            Some(next) => Keeping { epoch: *next, next: None, sequence, ..keeping },
+            None => keeping,
+        }
+    }
+}
