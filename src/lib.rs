@@ -126,6 +126,8 @@ mod engine;
 // Leaves
 mod aead;
 mod derive;
+#[cfg_attr(not(feature = "backup"), expect(dead_code, reason = "what is signed are backups and escrows"))]
+mod signing;
 mod metadata;
 mod folder;
 mod context;

@@ -17,12 +17,12 @@ use zeroize::Zeroizing;
 use super::files;
 use super::frames::{self, Frames};
 use super::manifest::{Trust, sum};
-use super::signing::{self, PublicKey, SIGNATURE_LEN, Signer};
 use crate::clock::Clock;
 use crate::directory::Directory;
 use crate::error::{Error, Result};
 use crate::folder;
 use crate::name::Incarnation;
+use crate::signing::{self, PublicKey, SIGNATURE_LEN, Signer};
 
 const MAGIC: &str = "strongroom escrow";
 const DAMAGED: &str = "the escrow is damaged";

@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::frames::{self, Frames};
-use super::signing::{self, PublicKey, SIGNATURE_LEN, Signer};
 use crate::error::{Error, Result};
 use crate::name::{Incarnation, RegionName};
+use crate::signing::{self, PublicKey, SIGNATURE_LEN, Signer};
 
 /// SHA-256 of a file.
 pub(super) type Sum = [u8; 32];

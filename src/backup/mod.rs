@@ -36,7 +36,6 @@ mod moment;
 mod repository;
 mod restore;
 mod rows;
-mod signing;
 mod take;
 mod tenant;
 mod verify;

@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use super::manifest::{Cell, Extent, Manifest, Part, Trust};
 use super::repository::Repository;
-use super::signing::Signer;
 use super::{Escrow, Progress, Teller, rows};
 use crate::cells::{self, Budgets, Cells, RegionPaths, RegionSite};
 use crate::clock::SystemClock;
@@ -20,6 +19,7 @@ use crate::keys::{self, Policy};
 use crate::kms::{RootId, RootKeys};
 use crate::name::{Incarnation, RegionName};
 use crate::seal::Envelope;
+use crate::signing::Signer;
 
 /// How a store comes back from a backup. Needs the folder of backups, an escrow of the same epochs, what unseals it,
 /// and the root keys.

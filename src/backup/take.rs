@@ -9,12 +9,12 @@ use super::manifest::{Extent, File, Manifest, Mark, Part, Sum, Trust};
 use super::moment::{self, Copies, Moment};
 use super::repository::{Repository, Stored, Writer};
 use super::rows::RowFiles;
-use super::signing::Signer;
 use super::{Progress, Scope, Teller};
 use crate::cells;
 use crate::clock::Clock;
 use crate::directory::Directory;
 use crate::error::{Error, ErrorKind, Result};
+use crate::signing::Signer;
 
 /// What is to be backed up, to where, and on what terms.
 #[must_use = "a plan does nothing until a custodian carries it out"]

@@ -7,7 +7,6 @@ use super::manifest::{File, Manifest, Part, Trust};
 use super::repository::Repository;
 use super::restore::graves;
 use super::rows;
-use super::signing::Signer;
 use crate::cells;
 use crate::collection::Transplant;
 use crate::directory::{Directory, Newcomer, Row, Speaker, Tenant, check_speakers};
@@ -16,6 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::folder;
 use crate::keys::Ring;
 use crate::name::TenantName;
+use crate::signing::Signer;
 
 /// Which tenant is to come back from which backup, and under which name.
 #[derive(Clone, Debug)]

@@ -8,37 +8,37 @@ use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::secret::Key32;
 
-pub(super) const SIGNATURE_LEN: usize = 64;
+pub(crate) const SIGNATURE_LEN: usize = 64;
 /// What is signed: a signature of the one is none of the other.
-pub(super) const MANIFEST: &str = "strongroom/v1/backup-manifest";
-pub(super) const ESCROW: &str = "strongroom/v1/escrow";
+pub(crate) const MANIFEST: &str = "strongroom/v1/backup-manifest";
+pub(crate) const ESCROW: &str = "strongroom/v1/escrow";
 
 /// Signs for a store.
-pub(super) struct Signer(Ed25519KeyPair);
+pub(crate) struct Signer(Ed25519KeyPair);
 
 /// Whose signature a reader of backups believes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct PublicKey(pub(super) [u8; 32]);
+pub(crate) struct PublicKey(pub(crate) [u8; 32]);
 
 impl Signer {
-    pub(super) fn new(seed: &Key32) -> Result<Self> {
+    pub(crate) fn new(seed: &Key32) -> Result<Self> {
         let pair = Ed25519KeyPair::from_seed_unchecked(seed.expose_secret());
         pair.map(Self).map_err(|_| Error::internal("the signing key of the store cannot be used"))
     }
 
-    pub(super) fn public(&self) -> Result<PublicKey> {
+    pub(crate) fn public(&self) -> Result<PublicKey> {
         let key = <[u8; 32]>::try_from(self.0.public_key().as_ref());
         key.map(PublicKey).map_err(|_| Error::internal("a public key has another length"))
     }
 
-    pub(super) fn sign(&self, what: &'static str, bytes: &[u8]) -> Result<[u8; SIGNATURE_LEN]> {
+    pub(crate) fn sign(&self, what: &'static str, bytes: &[u8]) -> Result<[u8; SIGNATURE_LEN]> {
         let signature = self.0.sign(message(what, bytes).as_slice());
         signature.as_ref().try_into().map_err(|_| Error::internal("a signature has another length"))
     }
 }
 
 impl PublicKey {
-    pub(super) fn vouches_for(&self, what: &'static str, bytes: &[u8], signature: &[u8; SIGNATURE_LEN]) -> bool {
+    pub(crate) fn vouches_for(&self, what: &'static str, bytes: &[u8], signature: &[u8; SIGNATURE_LEN]) -> bool {
         UnparsedPublicKey::new(&ED25519, self.0).verify(message(what, bytes).as_slice(), signature).is_ok()
     }
 }
