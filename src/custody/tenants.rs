@@ -1,0 +1,114 @@
+//! What a custodian says of a tenant that is to be made, and is told of those that are there.
+
+use std::collections::HashMap;
+
+use crate::directory::{Newcomer, Speaker, Status, Tenant, check_speakers, in_specs};
+use crate::error::{Error, Result};
+use crate::name::{RegionName, TenantName};
+
+/// A tenant that is to be made.
+#[derive(Clone, Debug)]
+#[must_use = "a specification does nothing until a custodian makes the tenant"]
+pub struct TenantSpec {
+    name: String,
+    speakers: Vec<Speaker>,
+    region: Option<String>,
+    own_cell: bool,
+}
+
+/// A tenant, as a custodian sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TenantSummary {
+    /// Its name.
+    pub name: TenantName,
+    /// Whether sessions of it are admitted.
+    pub state: TenantState,
+    /// Who may speak for it.
+    pub speakers: Vec<Speaker>,
+    /// Where alone it lives, if it was made for a region.
+    pub region: Option<RegionName>,
+    /// When it was made, in seconds since 1970.
+    pub created_secs: u64,
+}
+
+/// Whether a tenant's sessions are admitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TenantState {
+    /// They are.
+    Active,
+    /// They are not, and its records are whole.
+    Suspended,
+    /// It has been deleted; what is left of it is being wiped.
+    Deleting,
+}
+
+impl TenantSpec {
+    /// A tenant `name`, for which tokens of `issuer` speak whose tenant claim is `tenant_claim`. Required, because a
+    /// tenant for which nobody can speak is of no use, and one for which anybody can is worse.
+    pub fn new(name: impl Into<String>, issuer: impl Into<String>, tenant_claim: impl Into<String>) -> Self {
+        let speakers = vec![Speaker::new(issuer, tenant_claim)];
+        Self { name: name.into(), speakers, region: None, own_cell: false }
+    }
+
+    /// One more pair of issuer and tenant claim that speaks for this tenant; at most 16, each once.
+    pub fn speaker(mut self, issuer: impl Into<String>, tenant_claim: impl Into<String>) -> Self {
+        self.speakers.push(Speaker::new(issuer, tenant_claim));
+        self
+    }
+
+    /// The tenant lives in this region and nowhere else: every byte of its records and keys lies in the folder that
+    /// [`Builder::region`](crate::Builder::region) names for it. Its row in the directory (name, speakers) lies in the
+    /// store's own folder. Without this it lives in the store's own folder.
+    pub fn region(mut self, region: impl Into<String>) -> Self {
+        self.region = Some(region.into());
+        self
+    }
+
+    /// The tenant gets a cell of its own: a database, files and a folder that it shares with nobody, now or later.
+    /// For few: a cell costs files, memory while it is open, and some hundredths of a second to make. Without this a
+    /// tenant has a box of its own in a cell that it shares.
+    pub fn own_cell(mut self) -> Self {
+        self.own_cell = true;
+        self
+    }
+
+    pub(super) fn check(self) -> Result<Newcomer> {
+        let Self { name, speakers, region, own_cell } = self;
+        let region = region.map(RegionName::new).transpose()?;
+        let name = TenantName::new(name)?;
+        check_speakers(&speakers)?;
+        Ok(Newcomer { name, speakers, region, own_cell })
+    }
+}
+
+/// Checks each specification, and that no two are of one name.
+pub(super) fn check_all(specs: Vec<TenantSpec>) -> Result<Vec<Newcomer>> {
+    let check = |(place, spec): (usize, TenantSpec)| spec.check().map_err(|error| error.at(in_specs(place)));
+    let newcomers = specs.into_iter().enumerate().map(check).collect::<Result<Vec<_>>>()?;
+    let mut places = HashMap::with_capacity(newcomers.len());
+    for (place, newcomer) in newcomers.iter().enumerate() {
+        if let Some(first) = places.insert(&newcomer.name, place) {
+            return Err(Error::invalid(format!("the name is that of specs[{first}]")).at(in_specs(place)));
+        }
+    }
+    Ok(newcomers)
+}
+
+impl TenantSummary {
+    pub(super) fn of(tenant: &Tenant) -> Self {
+        let state = match tenant.status() {
+            Status::Active => TenantState::Active,
+            Status::Suspended => TenantState::Suspended,
+            Status::Destroying => TenantState::Deleting,
+        };
+        Self {
+            name: tenant.name().clone(),
+            state,
+            speakers: tenant.speakers().to_vec(),
+            region: tenant.region().cloned(),
+            created_secs: tenant.created_secs(),
+        }
+    }
+}
