@@ -66,7 +66,7 @@ const THROUGH_TRAITS: [&str; 1] = ["Scan::next"];
 /// The types whose public methods need a row, and where they are written.
 const SOURCES: [(&str, &str); 5] = [
     ("Strongroom", "src/strongroom.rs"),
-    ("Custody", "src/custody.rs"),
+    ("Custody", "src/custody/mod.rs"),
     ("Session", "src/session.rs"),
     ("Collection", "src/collection/mod.rs"),
     ("WriteBatch", "src/collection/batch.rs"),
