@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::clock::{Clock, Deadline};
-use crate::directory::Speaker;
+use crate::directory::{Person, Speaker};
 use crate::error::{Error, ErrorKind, Result};
 use crate::identity::{Claims, Rejection, Verifier};
 
@@ -76,6 +76,12 @@ impl VerifiedIdentity {
     }
 
     /// Checks that a tenant lists this identity's issuer *and* tenant claim, as one pair.
+    /// Who it is, for what is written down of an act.
+    pub(crate) fn person(&self) -> Person {
+        let Speaker { issuer, tenant } = self.speaker.clone();
+        Person { issuer, tenant, subject: self.subject.clone() }
+    }
+
     pub(crate) fn check_speaks_for(&self, speakers: &[Speaker]) -> Result<()> {
         if speakers.contains(&self.speaker) {
             return Ok(());

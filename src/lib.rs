@@ -146,10 +146,14 @@ pub use collection::{
     Collection, CollectionDef, CollectionSummary, Component, Entry, Expected, KEY_MAX_COMPONENTS, KEY_MAX_LEN, Key,
     KeyMode, Prefix, Scan, VALUE_MAX_LEN, WriteBatch,
 };
-pub use custody::{Custody, TenantSpec, TenantState, TenantSummary};
-pub use directory::{Speaker, Stats};
+pub use custody::{
+    Custody, GenerationStatus, KeyStatus, RootRotation, RotationReport, TenantCustody, TenantSpec, TenantState,
+    TenantSummary,
+};
+pub use directory::{Person, Proposal, ProposedChange, Rules, Speaker, Stats};
 pub use engine::Durability;
 pub use error::{Error, ErrorKind, Result};
+pub use keys::Policy;
 pub use kms::{LocalRoots, RootError, RootId, RootKeys, WrapContext, WrapSecret, Wrapped};
 pub use name::{NAME_MAX_LEN, RegionName, TenantName};
 pub use seal::Version;

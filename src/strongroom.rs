@@ -8,7 +8,7 @@ use crate::access;
 use crate::cells::{self, BOXES_MAX, Budgets, Cells, RegionPaths};
 use crate::clock::{Clock, SystemClock};
 use crate::collection::{Authority, Catalogs};
-use crate::custody::Custody;
+use crate::custody::{Custody, TenantCustody};
 use crate::directory::{Directory, Speaker, Stats, Tenant};
 use crate::entropy::{Entropy, OsEntropy};
 use crate::error::{Error, Result};
@@ -106,6 +106,20 @@ impl Strongroom {
         let identity = access::verify(&*self.verifier, credential, &*self.clock)?;
         let (directory, clock) = (self.directory.clone(), self.clock.clone());
         Custody::admit(identity, &self.service, directory, clock, self.is_open.clone())
+    }
+
+    /// Admits a custodian of one tenant: a credential with the role `strongroom.custodian` that speaks for it.
+    ///
+    /// # Errors
+    /// [`Denied`](crate::ErrorKind::Denied) unless it is one; an unknown tenant looks like a forbidden one.
+    pub fn tenant_custody(&self, credential: &str, tenant: &str) -> Result<TenantCustody> {
+        self.directory.sweep();
+        let identity = access::verify(&*self.verifier, credential, &*self.clock)?;
+        let found = self.directory.find(tenant);
+        let speakers = found.as_ref().map_or(&[][..], |tenant| tenant.speakers());
+        identity.check_speaks_for(speakers)?;
+        let (directory, tenant) = (self.directory.clone(), found.ok_or_else(Error::denied)?);
+        TenantCustody::admit(identity, directory, tenant, self.clock.clone(), self.is_open.clone())
     }
 
     /// Ends every session, collection and scan of this store at its next step. The folder is released when the last

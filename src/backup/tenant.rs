@@ -83,7 +83,9 @@ pub(crate) fn restore_tenant(directory: &Directory, plan: &TenantRestore) -> Res
     let speakers = if plan.speakers.is_empty() { living.speakers() } else { &plan.speakers }.to_vec();
     check_speakers(&speakers)?;
     let region = row.region.clone();
-    let newcomer = Newcomer { name, speakers, region, own_cell: directory.has_own_cell(&living) };
+    // The keys of the new tenant need the same consent: a restore must not take a customer's keys out of their hands.
+    let policy = Some(directory.with_outline(&living, |outline| outline.policy.clone())?);
+    let newcomer = Newcomer { name, speakers, region, own_cell: directory.has_own_cell(&living), policy };
     let (tenant, to) = directory.create_veiled(&newcomer)?;
     let outcome = fill(directory, &repository, &manifest, &row, &tenant, (&from, &to));
     match outcome {

@@ -14,9 +14,13 @@ use crate::clock::Clock;
 use crate::directory::{Directory, Speaker};
 use crate::error::{Error, ErrorKind, Result};
 
+pub use self::rotation::{RootRotation, RotationReport};
+pub use self::tenant::{GenerationStatus, KeyStatus, TenantCustody};
 use self::tenants::check_all;
 pub use self::tenants::{TenantSpec, TenantState, TenantSummary};
 
+mod rotation;
+mod tenant;
 mod tenants;
 
 /// Acts of a custodian of the service. Made by [`Strongroom::custody`](crate::Strongroom::custody); ends as a

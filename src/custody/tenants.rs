@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use crate::directory::{Newcomer, Speaker, Status, Tenant, check_speakers, in_specs};
 use crate::error::{Error, Result};
+use crate::keys::Policy;
 use crate::name::{RegionName, TenantName};
 
 /// A tenant that is to be made.
@@ -14,6 +15,7 @@ pub struct TenantSpec {
     speakers: Vec<Speaker>,
     region: Option<String>,
     own_cell: bool,
+    policy: Option<Policy>,
 }
 
 /// A tenant, as a custodian sees it.
@@ -49,7 +51,7 @@ impl TenantSpec {
     /// tenant for which nobody can speak is of no use, and one for which anybody can is worse.
     pub fn new(name: impl Into<String>, issuer: impl Into<String>, tenant_claim: impl Into<String>) -> Self {
         let speakers = vec![Speaker::new(issuer, tenant_claim)];
-        Self { name: name.into(), speakers, region: None, own_cell: false }
+        Self { name: name.into(), speakers, region: None, own_cell: false, policy: None }
     }
 
     /// One more pair of issuer and tenant claim that speaks for this tenant; at most 16, each once.
@@ -74,12 +76,19 @@ impl TenantSpec {
         self
     }
 
+    /// Whose consent the tenant's keys need from the beginning; the service's root key alone unless said otherwise. From
+    /// then on only the tenant's own custodian changes it.
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = Some(policy);
+        self
+    }
+
     pub(super) fn check(self) -> Result<Newcomer> {
-        let Self { name, speakers, region, own_cell } = self;
+        let Self { name, speakers, region, own_cell, policy } = self;
         let region = region.map(RegionName::new).transpose()?;
         let name = TenantName::new(name)?;
         check_speakers(&speakers)?;
-        Ok(Newcomer { name, speakers, region, own_cell })
+        Ok(Newcomer { name, speakers, region, own_cell, policy })
     }
 }
 

@@ -9,7 +9,7 @@ use super::tenant::Tenant;
 use super::{Directory, NEXT_CELL, STORE, TENANTS};
 use crate::engine::{Batch, Durability};
 use crate::error::{Error, Result};
-use crate::keys::{self, Change, Ring};
+use crate::keys::{self, Change, Policy, Ring};
 use crate::name::{Incarnation, RegionName, TenantName};
 
 /// A tenant that is to be made; its parts have been checked.
@@ -21,12 +21,16 @@ pub(crate) struct Newcomer {
     pub(crate) region: Option<RegionName>,
     /// Whether it shares its cell with nobody.
     pub(crate) own_cell: bool,
+    /// Whose consent its keys need; the service's alone if none.
+    pub(crate) policy: Option<Policy>,
 }
 
 impl Newcomer {
-    /// Whether `tenant` is the one that is to be made.
-    fn is(&self, tenant: &Tenant, placement: &Placement) -> bool {
+    /// Whether `tenant` is the one that is to be made, with a policy of this digest unless it names one.
+    fn is(&self, tenant: &Tenant, placement: &Placement, default_policy: [u8; 32]) -> bool {
+        let policy = self.policy.as_ref().map_or(default_policy, Policy::digest);
         tenant.status() == Status::Active
+            && tenant.keeping().epoch.policy_digest == policy
             && tenant.speakers() == self.speakers
             && tenant.region() == self.region.as_ref()
             && (!self.own_cell || placement.is_single(tenant.cell_number()))
@@ -55,13 +59,14 @@ impl Directory {
     /// `Conflict` if a tenant has the name of one and is not exactly the one that is to be made; `Invalid` or
     /// `Unavailable` if its region is not configured or not there.
     pub(crate) fn missing<'n>(&self, newcomers: &'n [Newcomer]) -> Result<Vec<&'n Newcomer>> {
+        let default_policy = self.register.policy().digest();
         let mut missing = Vec::new();
         for (place, newcomer) in newcomers.iter().enumerate() {
             self.cells.check_region(newcomer.region.as_ref()).map_err(|error| error.at(in_specs(place)))?;
             let known = self.known();
             match known.get(newcomer.name.as_str()) {
                 None => missing.push(newcomer),
-                Some(tenant) if newcomer.is(tenant, &known.placement) => {}
+                Some(tenant) if newcomer.is(tenant, &known.placement, default_policy) => {}
                 Some(_) => return Err(is_taken().at(in_specs(place))),
             }
         }
@@ -112,9 +117,10 @@ impl Directory {
     /// Fresh keys for these, on no disk yet.
     fn make_rings(&self, newcomers: &[&Newcomer], created_secs: u64) -> Result<Vec<Change>> {
         let (register, entropy) = (&self.register, self.entropy());
-        let make = |_: &&Newcomer| {
+        let make = |newcomer: &&Newcomer| {
             let incarnation = Incarnation::new(entropy.bytes()?);
-            Change::first(incarnation, register.policy().clone(), &**register.roots(), entropy, created_secs)
+            let policy = newcomer.policy.as_ref().unwrap_or(register.policy()).clone();
+            Change::first(incarnation, policy, &**register.roots(), entropy, created_secs)
         };
         newcomers.iter().map(make).collect()
     }

@@ -6,10 +6,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, MutexGuard};
+use std::time::Duration;
+
+use subtle::ConstantTimeEq;
 
 use super::row::Epoch;
 use super::tenant::{Keeping, Tenant};
 use super::{Directory, Status, TENANTS};
+use crate::clock::Deadline;
 use crate::engine::{Batch, Durability};
 use crate::error::{Error, Result};
 use crate::keys::{self, Change, Policy, Ring};
@@ -38,8 +42,13 @@ pub(crate) enum Moved {
 
 /// How a run over many tenants is watched and slowed down.
 pub(crate) trait Pace {
-    /// Called after some tenants have moved, with those. An error ends the run; what has moved has moved.
-    fn moved(&mut self, tenants: &[(Arc<Tenant>, Moved)]) -> Result<()>;
+    /// How many tenants move together, and in a second.
+    fn together(&self) -> usize;
+    /// Called after so many tenants have been seen, with those that depend on the root key. An error ends the run; what
+    /// has moved has moved.
+    fn moved(&mut self, seen: usize, tenants: &[(Arc<Tenant>, Moved)]) -> Result<()>;
+    /// Waits until a moment has passed.
+    fn wait(&self, until: Deadline);
 }
 
 impl Directory {
@@ -62,19 +71,19 @@ impl Directory {
 
     /// Moves every tenant whose policy names `root`, and the store itself, to a new epoch under the newest version of
     /// its roots, unless it is there already. So a run that was cut short is begun again and goes on where it stopped.
-    pub(crate) fn move_to_newest(&self, root: &RootId, pace: &mut dyn Pace) -> Result<()> {
-        let newest = self.newest_version(root)?;
-        let is_behind = |(named, version): &(RootId, String)| named == root && *version != newest;
+    pub(crate) fn move_to_newest(&self, root: &RootId, newest: &str, pace: &mut dyn Pace) -> Result<()> {
+        let is_behind = |(named, version): &(RootId, String)| named == root && version != newest;
         if self.register.root_versions()?.iter().any(is_behind) {
             self.register.begin_epoch()?;
         }
         let mut tenants = self.list();
         // Those of one cell together, because they share its syncs.
         tenants.sort_by_key(|tenant| (tenant.cell_number(), tenant.box_number()));
-        for tenants in tenants.chunks(TOGETHER) {
+        for tenants in tenants.chunks(TOGETHER.min(pace.together())) {
+            let second = Deadline::after(&*self.clock, Duration::from_secs(1));
             let (mut turns, mut moved) = (Vec::with_capacity(tenants.len()), Vec::new());
             for tenant in tenants {
-                match self.is_at(tenant, root, &newest) {
+                match self.is_at(tenant, root, newest) {
                     Ok(None) => {}
                     Ok(Some(true)) => moved.push((tenant.clone(), Moved::Before)),
                     Ok(Some(false)) => match self.prepare_epoch(tenant, None) {
@@ -85,7 +94,11 @@ impl Directory {
                 }
             }
             moved.extend(self.commit_epochs(turns)?);
-            pace.moved(&moved)?;
+            let paused = !turns_are_free(&moved) && pace.together() < TOGETHER;
+            pace.moved(tenants.len(), &moved)?;
+            if paused {
+                pace.wait(second);
+            }
         }
         Ok(())
     }
@@ -104,6 +117,30 @@ impl Directory {
     pub(crate) fn retire_generation(&self, tenant: &Tenant, generation: u32) -> Result<()> {
         self.change_keyset(tenant, |ring| Change::retirement(ring, generation, &**self.register.entropy()))?;
         Ok(())
+    }
+
+    /// What an opened ring says of itself.
+    pub(crate) fn key_status<T>(&self, tenant: &Tenant, read: impl FnOnce(&Ring) -> T) -> Result<T> {
+        tenant.ring_for_custody().map(|ring| read(&ring))
+    }
+
+    /// Has every root of `policy` that the tenant does not depend on yet wrap and unwrap something of no use.
+    ///
+    /// # Errors
+    /// As the root key answers; `Tampered` if it returns something else than it was given.
+    pub(crate) fn prove_new_roots(&self, tenant: &Tenant, policy: &Policy) -> Result<()> {
+        let known = self.with_outline(tenant, |outline| outline.policy.clone())?;
+        policy.roots().difference(&known.roots()).try_for_each(|root| self.prove(tenant, root))
+    }
+
+    fn prove(&self, tenant: &Tenant, root: &RootId) -> Result<()> {
+        let (roots, secret) = (self.register.roots(), WrapSecret::new(Key32::random(self.entropy())?));
+        let context = WrapContext::new(tenant.incarnation(), root.clone(), 0);
+        let returned = roots.unwrap(root, &roots.wrap(root, &secret, &context)?, &context)?;
+        match bool::from(returned.key().ct_eq(secret.key())) {
+            true => Ok(()),
+            false => Err(Error::tampered()),
+        }
     }
 
     /// The policy, epoch and root versions of a tenant's ring, and whatever else can be read without a root key.
@@ -214,11 +251,16 @@ impl Directory {
     }
 
     /// The version under which a root key wraps now: it is asked to wrap something of no use.
-    fn newest_version(&self, root: &RootId) -> Result<String> {
+    pub(crate) fn newest_version(&self, root: &RootId) -> Result<String> {
         let secret = WrapSecret::new(Key32::random(self.entropy())?);
         let context = WrapContext::new(self.register.store_id(), root.clone(), 0);
         Ok(self.register.roots().wrap(root, &secret, &context)?.version)
     }
+}
+
+/// Whether no root key was asked for these.
+fn turns_are_free(moved: &[(Arc<Tenant>, Moved)]) -> bool {
+    moved.iter().all(|(_, moved)| matches!(moved, Moved::Before))
 }
 
 impl Turn {

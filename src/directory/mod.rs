@@ -1,5 +1,6 @@
 //! What the store knows of its tenants: sealed records of tenant zero, read once at open and kept in memory.
 
+mod charter;
 mod create;
 mod epochs;
 mod known;
@@ -16,6 +17,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
+pub use charter::{Person, Proposal, ProposedChange, Rules};
 pub(crate) use create::{Newcomer, in_specs};
 pub(crate) use epochs::{Moved, Pace};
 use known::Known;

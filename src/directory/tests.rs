@@ -61,7 +61,7 @@ mod veiled {
 
     fn newcomer() -> Newcomer {
         let (name, speakers) = (TenantName::new("then").unwrap(), vec![Speaker::new("i", "then")]);
-        Newcomer { name, speakers, region: None, own_cell: false }
+        Newcomer { name, speakers, region: None, own_cell: false, policy: None }
     }
 
     #[test]

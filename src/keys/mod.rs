@@ -20,6 +20,6 @@ pub(crate) use change::Change;
 #[cfg(feature = "backup")]
 pub(crate) use escrow::{export, import, import_zero, is_believed};
 pub(crate) use open::{Outline, load, read};
-pub(crate) use policy::Policy;
+pub use policy::Policy;
 pub(crate) use ring::Ring;
 pub(crate) use store::{Belief, EpochBelief, create, peek_zero, purge, write_all};

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::derive;
 use crate::error::{Error, ErrorKind, Result};
 use crate::kms::{RootError, RootId};
@@ -10,10 +12,22 @@ use crate::kms::{RootError, RootId};
 /// The most alternatives, and the most distinct roots, the recovery root included.
 pub(super) const ALTERNATIVES_MAX: usize = 4;
 pub(super) const ROOTS_MAX: usize = 4;
+const HARD_EXPIRY_MAX_SECS: u32 = 7 * 24 * 3600;
 
-/// Which root keys open a tenant's ring, and how long an answer of theirs is good for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Policy {
+/// Which root keys open a tenant's keys, and how long an answer of theirs is good for: any of some alternatives, each of
+/// them all of some root keys.
+///
+/// | policy | keys are managed by |
+/// |---|---|
+/// | `any_of([["service"]])` | the service |
+/// | `any_of([["customer-a"], ["customer-b"]])` | the customer, who holds two keys so that losing one loses nothing |
+/// | `any_of([["service", "customer"]])` | both: neither can open anything alone |
+///
+/// A tenant has at most 4 alternatives and 4 distinct root keys, the recovery root included.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Vec<u8>", into = "Vec<u8>")]
+#[must_use = "a policy holds once a tenant is made with it or its custodian applies it"]
+pub struct Policy {
     /// After this long the roots are asked again.
     pub(super) refresh_secs: u32,
     /// After this long without an answer the keys are gone from memory.
@@ -43,7 +57,7 @@ pub(super) struct Alternative<'p> {
 
 impl Policy {
     /// The policy of a tenant whose keys the service manages: one root, and that is the service's.
-    pub(crate) fn service_managed(root: RootId) -> Self {
+    pub fn service_managed(root: RootId) -> Self {
         Self {
             refresh_secs: 300,
             hard_expiry_secs: 3600,
@@ -53,11 +67,83 @@ impl Policy {
         }
     }
 
-    pub(crate) fn refresh(&self) -> Duration {
+    /// Any of these alternatives opens the keys, each of which needs all its root keys. Their order does not matter.
+    ///
+    /// # Errors
+    /// [`Invalid`](crate::ErrorKind::Invalid) for a bad name of a root key, an alternative without any, one that is there
+    /// twice, a root key that is twice in one, or more than there is room for.
+    pub fn any_of<A, R>(alternatives: A) -> Result<Self>
+    where
+        A: IntoIterator,
+        A::Item: IntoIterator<Item = R>,
+        R: Into<String>,
+    {
+        let sorted = |roots: A::Item| {
+            let mut roots = roots.into_iter().map(RootId::new).collect::<Result<Vec<_>>>()?;
+            roots.sort();
+            Ok(roots)
+        };
+        let mut alternatives = alternatives.into_iter().map(sorted).collect::<Result<Vec<_>>>()?;
+        alternatives.sort();
+        let policy =
+            Self { refresh_secs: 300, hard_expiry_secs: 3600, recovery_limit_secs: 0, alternatives, recovery: None };
+        policy.checked()
+    }
+
+    /// A root key that opens nothing in daily work, and has two uses, each on the record before it happens: an outage of
+    /// all others, for at most `limit` (whole seconds) after one of them last allowed; and when the tenant's custodians
+    /// order it because theirs are lost.
+    ///
+    /// # Errors
+    /// [`Invalid`](crate::ErrorKind::Invalid) for a bad name, one that an alternative names, or no room.
+    pub fn recovery_root(mut self, root: impl Into<String>, limit: Duration) -> Result<Self> {
+        self.recovery = Some(RootId::new(root)?);
+        self.recovery_limit_secs = secs(limit)?;
+        self.checked()
+    }
+
+    /// After `refresh` the root keys are asked again, 5 minutes unless said otherwise; after `hard_expiry` without an
+    /// answer the keys are gone from memory, an hour unless said otherwise. Counted in whole seconds.
+    ///
+    /// # Errors
+    /// [`Invalid`](crate::ErrorKind::Invalid) unless 1 s <= `refresh` <= `hard_expiry` <= 7 days.
+    pub fn expiries(mut self, refresh: Duration, hard_expiry: Duration) -> Result<Self> {
+        (self.refresh_secs, self.hard_expiry_secs) = (secs(refresh)?, secs(hard_expiry)?);
+        self.checked()
+    }
+
+    /// The alternatives, each the root keys that it needs.
+    #[must_use]
+    pub fn alternatives(&self) -> &[Vec<RootId>] {
+        &self.alternatives
+    }
+
+    /// The recovery root, if there is one.
+    #[must_use]
+    pub fn recovery(&self) -> Option<&RootId> {
+        self.recovery.as_ref()
+    }
+
+    fn checked(self) -> Result<Self> {
+        let is_timely = self.refresh_secs >= 1 && self.hard_expiry_secs <= HARD_EXPIRY_MAX_SECS;
+        match self.is_well_formed() && is_timely {
+            true => Ok(self),
+            false => Err(Error::invalid(
+                "a policy has 1 to 4 alternatives of 1 to 4 distinct root keys, at most 4 in all with the recovery root, \
+                 which no alternative names, and 1 s <= refresh <= hard expiry <= 7 days",
+            )),
+        }
+    }
+
+    /// After how long the root keys are asked again.
+    #[must_use]
+    pub fn refresh(&self) -> Duration {
         Duration::from_secs(self.refresh_secs.into())
     }
 
-    pub(crate) fn hard_expiry(&self) -> Duration {
+    /// After how long without an answer the keys are gone from memory.
+    #[must_use]
+    pub fn hard_expiry(&self) -> Duration {
         Duration::from_secs(self.hard_expiry_secs.into())
     }
 
@@ -66,7 +152,7 @@ impl Policy {
     }
 
     /// Every root that the policy names, ascending.
-    pub(super) fn roots(&self) -> BTreeSet<&RootId> {
+    pub(crate) fn roots(&self) -> BTreeSet<&RootId> {
         self.alternatives.iter().flatten().chain(&self.recovery).collect()
     }
 
@@ -171,6 +257,24 @@ impl Verdict {
             },
         }
     }
+}
+
+impl TryFrom<Vec<u8>> for Policy {
+    type Error = &'static str;
+
+    fn try_from(bytes: Vec<u8>) -> std::result::Result<Self, Self::Error> {
+        Self::decode(&bytes).ok_or("not a policy")
+    }
+}
+
+impl From<Policy> for Vec<u8> {
+    fn from(policy: Policy) -> Self {
+        policy.encode()
+    }
+}
+
+fn secs(span: Duration) -> Result<u32> {
+    u32::try_from(span.as_secs()).map_err(|_| Error::invalid("a span of a policy is longer than 136 years"))
 }
 
 fn push_id(out: &mut Vec<u8>, id: Option<&RootId>) {

@@ -1,0 +1,207 @@
+//! The door of a tenant's own custodians: they hold the keys of one tenant, and read none of its records.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::access::{Right, VerifiedIdentity};
+use crate::clock::Clock;
+use crate::directory::{Directory, Proposal, ProposedChange, Rules, Status, Tenant};
+use crate::error::{Error, ErrorKind, Result};
+use crate::keys::Policy;
+use crate::kms::RootId;
+use crate::name::TenantName;
+
+/// Acts of a custodian of one tenant. Made by [`Strongroom::tenant_custody`](crate::Strongroom::tenant_custody); ends as
+/// a [`Session`](crate::Session) does. A suspended tenant's custodians can still act.
+///
+/// Nobody else can do what is done here, the provider's custodians least of all: who may open a tenant's keys is for
+/// the tenant to say.
+pub struct TenantCustody {
+    pub(super) identity: VerifiedIdentity,
+    pub(super) directory: Arc<Directory>,
+    pub(super) tenant: Arc<Tenant>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) store_is_open: Arc<AtomicBool>,
+}
+
+/// What is known of a tenant's keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct KeyStatus {
+    /// Whose consent opens them.
+    pub policy: Policy,
+    /// The epoch of the ring: one more for every change of roots or policy.
+    pub epoch: u32,
+    /// Each root key of the policy and its version that wraps this epoch.
+    pub roots: Vec<(RootId, String)>,
+    /// The living generations, oldest first; the last one is written under.
+    pub generations: Vec<GenerationStatus>,
+}
+
+/// One living generation of a tenant's keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct GenerationStatus {
+    /// Its number.
+    pub number: u32,
+    /// When it was made, in seconds since 1970.
+    pub created_secs: u64,
+}
+
+impl TenantCustody {
+    /// Admits a custodian of this tenant: the role, and a speaker of the tenant's.
+    pub(crate) fn admit(
+        identity: VerifiedIdentity,
+        directory: Arc<Directory>,
+        tenant: Arc<Tenant>,
+        clock: Arc<dyn Clock>,
+        store_is_open: Arc<AtomicBool>,
+    ) -> Result<Self> {
+        identity.check_speaks_for(tenant.speakers())?;
+        let custody = Self { identity, directory, tenant, clock, store_is_open };
+        custody.check()?;
+        Ok(custody)
+    }
+
+    /// The tenant.
+    #[must_use]
+    pub fn tenant(&self) -> &TenantName {
+        self.tenant.name()
+    }
+
+    /// The policy, epoch and generations of the tenant's keys.
+    ///
+    /// # Errors
+    /// As the root keys answer, if the keys are not in memory.
+    pub fn keys(&self) -> Result<KeyStatus> {
+        self.check()?;
+        self.directory.key_status(&self.tenant, |ring| KeyStatus {
+            policy: ring.policy().clone(),
+            epoch: ring.epoch(),
+            roots: ring.root_versions().map(|(root, version)| (root.clone(), version.to_owned())).collect(),
+            generations: ring
+                .generations()
+                .map(|(number, created_secs)| GenerationStatus { number, created_secs })
+                .collect(),
+        })
+    }
+
+    /// Begins a new epoch under the same policy: every root key wraps a fresh secret under its newest version, and what
+    /// the versions before could open does not open the tenant's keys any more. No record is touched.
+    ///
+    /// # Errors
+    /// [`Unavailable`](crate::ErrorKind::Unavailable), [`Throttled`](crate::ErrorKind::Throttled) or
+    /// [`KeyRevoked`](crate::ErrorKind::KeyRevoked) as the root keys answer: all of them are needed to begin, and
+    /// those of one alternative to open what is there. [`Conflict`](crate::ErrorKind::Conflict) if somebody else
+    /// changes the keys at the same time. The old epoch is whole then.
+    pub fn rotate_roots(&self) -> Result<()> {
+        self.check()?;
+        self.directory.begin_epoch(&self.tenant, None)
+    }
+
+    /// Makes a new generation of the tenant's own key, durably; everything that is written after this returns is
+    /// sealed under it. What was written before stays readable. No root key is asked if the keys are in memory. Returns
+    /// the number of the generation.
+    ///
+    /// # Errors
+    /// [`Conflict`](crate::ErrorKind::Conflict) if 16 generations live already, or somebody else changes the keys
+    /// at the same time.
+    pub fn rotate_keys(&self) -> Result<u32> {
+        self.check()?;
+        self.directory.add_generation(&self.tenant)
+    }
+
+    /// What the custodians of this tenant have agreed on.
+    ///
+    /// # Errors
+    /// Those of a custody that has ended.
+    pub fn rules(&self) -> Result<Rules> {
+        self.check()?;
+        Ok(self.directory.charter(&self.tenant)?.rules)
+    }
+
+    /// What has been proposed and neither applied nor withdrawn.
+    ///
+    /// # Errors
+    /// Those of a custody that has ended.
+    pub fn proposals(&self) -> Result<Vec<Proposal>> {
+        self.check()?;
+        Ok(self.directory.charter(&self.tenant)?.proposals)
+    }
+
+    /// Proposes another policy of root keys. Returns the number of the proposal.
+    ///
+    /// # Errors
+    /// [`Invalid`](crate::ErrorKind::Invalid) without a good reason (1 to 1,024 bytes on one line);
+    /// [`Conflict`](crate::ErrorKind::Conflict) if 8 proposals are open.
+    pub fn propose_policy(&self, policy: Policy, reason: &str) -> Result<u32> {
+        self.propose(ProposedChange::Policy(policy), reason)
+    }
+
+    /// Proposes other rules. Returns the number of the proposal.
+    ///
+    /// # Errors
+    /// As [`propose_policy`](Self::propose_policy).
+    pub fn propose_rules(&self, rules: Rules, reason: &str) -> Result<u32> {
+        self.propose(ProposedChange::Rules(rules), reason)
+    }
+
+    /// Takes a proposal back. Any custodian of the tenant can.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound) if it is not open.
+    pub fn withdraw(&self, proposal: u32) -> Result<()> {
+        self.check()?;
+        self.directory.change_charter(&self.tenant, |charter| charter.remove(proposal))
+    }
+
+    /// Does what was proposed. A policy takes effect in a new epoch, and no record is touched.
+    ///
+    /// A root that leaves the policy keeps its power over old copies of the ring until the tenant's key has been rotated,
+    /// the records resealed and the old generation retired.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound) if it is not open; [`Denied`](crate::ErrorKind::Denied) if the rules
+    /// ask for another custodian than the one who proposed it; for a policy, as
+    /// [`rotate_roots`](Self::rotate_roots), and a root that is new is proven to wrap and unwrap first.
+    pub fn apply(&self, proposal: u32) -> Result<()> {
+        self.check()?;
+        let person = self.identity.person();
+        let change = self.directory.charter(&self.tenant)?.applicable(proposal, &person)?.change.clone();
+        if let ProposedChange::Policy(policy) = &change {
+            self.directory.prove_new_roots(&self.tenant, policy)?;
+            self.directory.begin_epoch(&self.tenant, Some(policy.clone()))?;
+        }
+        self.directory.change_charter(&self.tenant, |charter| {
+            charter.remove(proposal)?;
+            if let ProposedChange::Rules(rules) = change {
+                charter.rules = rules;
+            }
+            Ok(())
+        })
+    }
+
+    fn propose(&self, change: ProposedChange, reason: &str) -> Result<u32> {
+        self.check()?;
+        let (person, now_secs) = (self.identity.person(), self.clock.wall_ms() / 1000);
+        self.directory.change_charter(&self.tenant, |charter| charter.propose(person, reason, now_secs, change))
+    }
+
+    pub(super) fn check(&self) -> Result<()> {
+        if !self.store_is_open.load(Ordering::SeqCst) {
+            return Err(Error::new(ErrorKind::Closed, "the store has been closed"));
+        }
+        self.identity.check_deadline(&*self.clock)?;
+        self.identity.check_right(Right::Custodian)?;
+        match self.tenant.status() {
+            Status::Destroying => Err(Error::denied()),
+            Status::Active | Status::Suspended => Ok(()),
+        }
+    }
+}
+
+impl std::fmt::Debug for TenantCustody {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TenantCustody").field("tenant", self.tenant()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,179 @@
+//! What a tenant's custodians have laid down: their rules, and what one of them has proposed to the others. A row of
+//! its own, because few tenants have one.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Directory, Status, Tenant};
+use crate::error::{Error, ErrorKind, Result};
+use crate::keys::Policy;
+use crate::seal::Table;
+
+/// By incarnation.
+const CHARTERS: Table = Table { keyspace: 0, collection: 3 };
+/// Proposals that may be open at once.
+const PROPOSALS_MAX: usize = 8;
+/// The longest reason, in bytes.
+const REASON_MAX_LEN: usize = 1024;
+
+/// An authenticated person, or a service that acts for one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Person {
+    /// Who vouched: the issuer of the credential.
+    pub issuer: String,
+    /// What the issuer calls the tenant.
+    pub tenant: String,
+    /// Who it is, in the issuer's words.
+    pub subject: String,
+}
+
+/// What the custodians of a tenant have agreed on among themselves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[must_use = "rules hold once a custodian has proposed them and they were applied"]
+pub struct Rules {
+    pub(crate) two_custodians: bool,
+    pub(crate) cooling_off_secs: u64,
+    pub(crate) rotate_keys_after_secs: Option<u64>,
+}
+
+/// What one custodian has proposed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Proposal {
+    /// What it is called; numbers are not given twice.
+    pub number: u32,
+    /// Who proposed it.
+    pub by: Person,
+    /// Why, in their words.
+    pub reason: String,
+    /// When, in seconds since 1970.
+    pub proposed_secs: u64,
+    /// What is to be.
+    pub change: ProposedChange,
+}
+
+/// What is to be, if a proposal is applied.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum ProposedChange {
+    /// Another policy of root keys, in a new epoch.
+    Policy(Policy),
+    /// Other rules.
+    Rules(Rules),
+}
+
+/// A tenant's charter.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Charter {
+    pub(crate) rules: Rules,
+    pub(crate) proposals: Vec<Proposal>,
+    /// Proposals made so far.
+    proposed: u32,
+}
+
+impl Rules {
+    /// Whether a change of policy or rules has to be applied by another custodian than the one who proposed it. Not
+    /// unless said so.
+    pub fn two_custodians(mut self, needed: bool) -> Self {
+        self.two_custodians = needed;
+        self
+    }
+
+    /// How long after its request a purge can still be taken back; 7 days unless said otherwise. Counted in whole
+    /// seconds.
+    pub fn cooling_off(mut self, span: Duration) -> Self {
+        self.cooling_off_secs = span.as_secs();
+        self
+    }
+
+    /// After which age a tenant key is rotated by the store itself; never unless said so. Counted in whole seconds.
+    pub fn rotate_keys_after(mut self, age: Option<Duration>) -> Self {
+        self.rotate_keys_after_secs = age.map(|age| age.as_secs());
+        self
+    }
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self { two_custodians: false, cooling_off_secs: 7 * 24 * 3600, rotate_keys_after_secs: None }
+    }
+}
+
+impl Charter {
+    /// Adds a proposal and returns its number.
+    pub(crate) fn propose(
+        &mut self,
+        by: Person,
+        reason: &str,
+        proposed_secs: u64,
+        change: ProposedChange,
+    ) -> Result<u32> {
+        check_reason(reason)?;
+        if self.proposals.len() == PROPOSALS_MAX {
+            return Err(Error::conflict("8 proposals are open; withdraw one first"));
+        }
+        self.proposed += 1;
+        let (number, reason) = (self.proposed, reason.to_owned());
+        self.proposals.push(Proposal { number, by, reason, proposed_secs, change });
+        Ok(number)
+    }
+
+    pub(crate) fn proposal(&self, number: u32) -> Result<&Proposal> {
+        self.proposals.iter().find(|proposal| proposal.number == number).ok_or_else(no_such_proposal)
+    }
+
+    /// The proposal, if `by` may apply it.
+    pub(crate) fn applicable(&self, number: u32, by: &Person) -> Result<&Proposal> {
+        let proposal = self.proposal(number)?;
+        if self.rules.two_custodians && proposal.by == *by {
+            return Err(Error::new(
+                ErrorKind::Denied,
+                "another custodian than the one who proposed it has to apply it",
+            ));
+        }
+        Ok(proposal)
+    }
+
+    pub(crate) fn remove(&mut self, number: u32) -> Result<()> {
+        self.proposal(number)?;
+        self.proposals.retain(|proposal| proposal.number != number);
+        Ok(())
+    }
+}
+
+impl Directory {
+    /// A tenant's charter as it is now.
+    pub(crate) fn charter(&self, tenant: &Tenant) -> Result<Charter> {
+        Ok(self.register.get(CHARTERS, &[tenant.incarnation().as_bytes()])?.unwrap_or_default())
+    }
+
+    /// Changes a tenant's charter, durably, unless `change` refuses.
+    pub(crate) fn change_charter<T>(
+        &self,
+        tenant: &Tenant,
+        change: impl FnOnce(&mut Charter) -> Result<T>,
+    ) -> Result<T> {
+        let _changes = self.begin_change();
+        if tenant.status() == Status::Destroying {
+            return Err(Error::denied());
+        }
+        let mut charter = self.charter(tenant)?;
+        let outcome = change(&mut charter)?;
+        self.register.write(CHARTERS, &[tenant.incarnation().as_bytes()], &charter)?;
+        Ok(outcome)
+    }
+}
+
+/// Why somebody does something: to be read by others later, so it is neither empty nor a page.
+pub(crate) fn check_reason(reason: &str) -> Result<()> {
+    let is_text = |text: &str| !text.trim().is_empty() && !text.chars().any(char::is_control);
+    match (1..=REASON_MAX_LEN).contains(&reason.len()) && is_text(reason) {
+        true => Ok(()),
+        false => Err(Error::invalid("a reason has 1 to 1,024 bytes of text on one line")),
+    }
+}
+
+fn no_such_proposal() -> Error {
+    Error::new(ErrorKind::NotFound, "there is no open proposal of this number")
+}
