@@ -18,6 +18,7 @@ mod child;
 mod children;
 mod collections;
 mod crash;
+mod custody;
 mod dated;
 mod deadlines;
 mod drill;

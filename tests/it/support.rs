@@ -5,7 +5,7 @@ use std::path::Path;
 use strongroom::identity::{Claims, Rejection, Verifier};
 use strongroom::{Builder, LocalRoots, Strongroom, TenantSpec};
 
-/// Credentials of the form `issuer|tenant|role,role`: the tests of isolation begin behind the verifier; those of
+/// Credentials of the form `issuer|tenant|role,role`, or `issuer|tenant|role,role|subject`: the tests of isolation begin behind the verifier; those of
 /// tokens bring real ones.
 pub struct Plain;
 
@@ -17,7 +17,7 @@ impl Verifier for Plain {
         Ok(Claims {
             issuer,
             tenant,
-            subject: "somebody".to_owned(),
+            subject: parts.next().unwrap_or("somebody").to_owned(),
             expires_at_secs: now_secs + 600,
             roles: roles.split(',').map(|role| format!("strongroom.{role}")).collect(),
             scopes: None,
