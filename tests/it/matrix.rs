@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use strongroom::{
-    Collection, CollectionDef, Durability, Expected, ManualClock, Result, Session, Strongroom, TenantSpec, Version,
-    WriteBatch,
+    Collection, CollectionDef, Durability, Expected, ManualClock, Policy, Result, RootRotation, Rules, Session,
+    Strongroom, TenantSpec, Version, WriteBatch,
 };
 
 use strongroom::backup::{BackupPlan, EscrowKey, EscrowLock, TenantRestore};
@@ -70,6 +70,7 @@ impl World {
         match owner {
             "Strongroom" => self.at_the_door(method, column),
             "Custody" => self.in_custody(method, column),
+            "TenantCustody" => self.in_tenant_custody(method, column),
             "Session" => self.in_session(method, column),
             "Collection" => self.in_collection(method, column),
             "Scan" => self.in_scan(method, column),
@@ -103,6 +104,7 @@ impl World {
                 Ok(())
             }
             "custody" => self.room.custody(&custodian(column)).map(drop),
+            "tenant_custody" => self.room.tenant_custody(&own_custodian(column), "contoso").map(drop),
             _ => panic!("no call for Strongroom::{method}"),
         }
     }
@@ -130,8 +132,31 @@ impl World {
                 custody.restore_tenant(&TenantRestore::new(backups, "contoso", "contoso-again")).map(drop)
             }
             "tenants" => custody.tenants().map(drop),
+            "rotate_root" => custody.rotate_root(RootRotation::new("service")).map(drop),
             _ => panic!("no call for Custody::{method}"),
         }
+    }
+
+    fn in_tenant_custody(&self, method: &str, column: &str) -> Result<()> {
+        let right = self.room.tenant_custody(&own_custodian("right"), "contoso").unwrap();
+        let policy = || Policy::any_of([["service"]]).unwrap();
+        let number = right.propose_policy(policy(), "there before").unwrap();
+        let custody = self.room.tenant_custody(&own_custodian(column), "contoso")?;
+        self.befall(column);
+        match method {
+            "tenant" => assert_eq!(custody.tenant().as_str(), "contoso"),
+            "keys" => assert_eq!(custody.keys()?.epoch, 1),
+            "rotate_roots" => custody.rotate_roots()?,
+            "rotate_keys" => assert_eq!(custody.rotate_keys()?, 2),
+            "rules" => assert_eq!(custody.rules()?, Rules::default()),
+            "proposals" => assert_eq!(custody.proposals()?.len(), 1),
+            "propose_policy" => drop(custody.propose_policy(policy(), "another")?),
+            "propose_rules" => drop(custody.propose_rules(Rules::default(), "another")?),
+            "withdraw" => custody.withdraw(number)?,
+            "apply" => custody.apply(number)?,
+            _ => panic!("no call for TenantCustody::{method}"),
+        }
+        Ok(())
     }
 
     fn in_session(&self, method: &str, column: &str) -> Result<()> {
@@ -237,6 +262,19 @@ fn principal(column: &str) -> String {
         "none" => dated::credential(ISSUER, "contoso", ""),
         "malformed" => "contoso".to_owned(),
         _ => dated::user("contoso"),
+    }
+}
+
+/// A custodian of contoso's own, where the column says nothing else.
+fn own_custodian(column: &str) -> String {
+    match column {
+        "read" => dated::credential(ISSUER, "contoso", "read"),
+        "write" => dated::credential(ISSUER, "contoso", "write"),
+        "other" => dated::credential(ISSUER, "fabrikam", "custodian"),
+        "issuer" => dated::credential(OTHER_ISSUER, "contoso", "custodian"),
+        "none" => dated::credential(ISSUER, "contoso", ""),
+        "malformed" => "contoso".to_owned(),
+        _ => dated::credential(ISSUER, "contoso", "custodian"),
     }
 }
 
