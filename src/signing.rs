@@ -35,11 +35,22 @@ impl Signer {
         let signature = self.0.sign(message(what, bytes).as_slice());
         signature.as_ref().try_into().map_err(|_| Error::internal("a signature has another length"))
     }
+
+    /// Signs a text as it stands, for formats that others read. Nothing that is signed for one purpose can be taken for
+    /// the other: a text has no NUL in it, and what [`sign`](Self::sign) signs begins with one.
+    pub(crate) fn sign_text(&self, text: &str) -> Result<[u8; SIGNATURE_LEN]> {
+        let signature = self.0.sign(text.as_bytes());
+        signature.as_ref().try_into().map_err(|_| Error::internal("a signature has another length"))
+    }
 }
 
 impl PublicKey {
     pub(crate) fn vouches_for(&self, what: &'static str, bytes: &[u8], signature: &[u8; SIGNATURE_LEN]) -> bool {
         UnparsedPublicKey::new(&ED25519, self.0).verify(message(what, bytes).as_slice(), signature).is_ok()
+    }
+
+    pub(crate) fn vouches_for_text(&self, text: &str, signature: &[u8; SIGNATURE_LEN]) -> bool {
+        UnparsedPublicKey::new(&ED25519, self.0).verify(text.as_bytes(), signature).is_ok()
     }
 }
 

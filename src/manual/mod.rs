@@ -21,6 +21,9 @@ pub mod operations {}
 #[doc = include_str!("backup.md")]
 pub mod backup {}
 
+#[doc = include_str!("audit.md")]
+pub mod audit {}
+
 #[doc = include_str!("growth.md")]
 #[doc = ""]
 #[doc = include_str!("growth/figures.md")]

@@ -2,7 +2,7 @@
 """derive.py - independent reference of strongroom's byte formats, written from the format page (src/manual/format.md) alone.
 
 What it is: a second implementation (Python 3.11+, standard library and PyPI `cryptography`) of the context
-encoding, the key tree, policies, ring slots, record envelopes and engine keys. It shares nothing with the
+encoding, the key tree, policies, ring slots, record envelopes, engine keys, audit leaves and checkpoints. It shares nothing with the
 Rust code; it exists so that the two can be compared. All inputs are in the output, nothing is random.
 
     python3 -m venv venv && venv/bin/pip install cryptography
@@ -13,7 +13,9 @@ Rust code; it exists so that the two can be compared. All inputs are in the outp
 In derive.json every byte string is lower-case hex, every number a JSON number, every root id / root version /
 index id plain text (its UTF-8 bytes are used). Where the page leaves room, "DECISION" marks the reading taken.
 """
-import hashlib, hmac, json, pathlib, struct, sys
+import base64, hashlib, hmac, json, pathlib, struct, sys
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, AESSIV
 
@@ -279,11 +281,47 @@ def vectors():
         "ordered": [{"in": {"collection": c, "key": k}, "out": u32(c) + k} for c, k in ((coll, b"inbox/1"), (coll, b""), (2**32 - 1, b"\0\xff"), (0, b"catalog"))],
     }
 
+# ---- audit: leaves, RFC 6962 trees, C2SP checkpoints ----
+OUTCOMES = ("begun", "done", "refused", "failed")
+def audit_leaf(salt, time_ms, outcome, actor, act, details):
+    who = u8(0) if actor is None else u8(1) + b"".join(lp(text(part)) for part in actor)
+    pairs = b"".join(lp(text(part)) for pair in details for part in pair)
+    return salt + u8(1) + u64(time_ms) + u8(OUTCOMES.index(outcome)) + who + lp(text(act)) + u8(len(details)) + pairs
+def tree_root(leaves):
+    if not leaves: return sha256(b"")
+    if len(leaves) == 1: return sha256(b"\0" + leaves[0])
+    k = 1
+    while k * 2 < len(leaves): k *= 2
+    return sha256(b"\1" + tree_root(leaves[:k]) + tree_root(leaves[k:]))
+def checkpoint(seed, store, trail, leaves):
+    """-> (signed note, verifier key)"""
+    key = Ed25519PrivateKey.from_private_bytes(seed)
+    public = key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+    name = f"strongroom/{store.hex()}/{trail.hex()}"
+    key_id = sha256(text(name) + b"\n\x01" + public)[:4]
+    b64 = lambda b: base64.b64encode(b).decode()
+    body = f"{name}\n{len(leaves)}\n{b64(tree_root(leaves))}\n"
+    return f"{body}\n\u2014 {name} {b64(key_id + key.sign(text(body)))}\n", f"{name}+{key_id.hex()}+{b64(bytes([1]) + public)}"
+
+def audit_vectors():
+    leaf = lambda **k: {**k, "leaf": audit_leaf(**k)}
+    leaves = [
+        leaf(salt=fill("salt 1", 16), time_ms=1767225600000, outcome="done", actor=("https://issuer", "service", "anna"), act="tenant made", details=[("tenant", "contoso"), ("region", "eu")]),
+        leaf(salt=fill("salt 2", 16), time_ms=1767225600001, outcome="refused", actor=None, act="root key asked", details=[("root", "customer-a"), ("answer", "denied: Grüße")]),
+        leaf(salt=fill("salt 3", 16), time_ms=2**64 - 1, outcome="begun", actor=None, act="of a later release", details=[])]
+    seed, store, trail = fill("signing seed"), fill("store", 16), fill("trail", 16)
+    heads = []
+    for size in range(len(leaves) + 1):
+        some = [entry["leaf"] for entry in leaves[:size]]
+        signed, key = checkpoint(seed, store, trail, some)
+        heads.append({"seed": seed, "store": store, "trail": trail, "leaves": some, "note": signed, "verifier_key": key})
+    return {"audit_leaf": leaves, "audit_checkpoint": heads}
+
 if __name__ == "__main__":
     only_check = "--check" in sys.argv[1:2]
     check(int(sys.argv[2]) if only_check and len(sys.argv) > 2 else 10000)
     if not only_check:
-        body = json.dumps(hexed(vectors()), indent=1, ensure_ascii=False) + "\n"
+        body = json.dumps(hexed(vectors() | audit_vectors()), indent=1, ensure_ascii=False) + "\n"
         assert len(body.encode()) < 150 * 1024
         (VECTORS / "derive.json").write_text(body)
         print(f"derive.json: {len(body.encode())} bytes, sha256 {sha256(body.encode()).hex()}", file=sys.stderr)
