@@ -75,6 +75,13 @@ impl VerifiedIdentity {
         &self.subject
     }
 
+    /// From this second since 1970 on nothing more is done with this identity. The store's monotonic clock may end it
+    /// sooner.
+    #[must_use]
+    pub fn ends_at_secs(&self) -> u64 {
+        self.deadline.wall_ms() / 1000
+    }
+
     /// Checks that a tenant lists this identity's issuer *and* tenant claim, as one pair.
     /// Who it is, for what is written down of an act.
     pub(crate) fn person(&self) -> Person {

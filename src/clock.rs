@@ -44,6 +44,11 @@ impl Deadline {
         }
     }
 
+    /// When it passes on the wall clock, in milliseconds since 1970.
+    pub(crate) fn wall_ms(&self) -> u64 {
+        self.wall_ms
+    }
+
     pub(crate) fn has_passed(&self, clock: &dyn Clock) -> bool {
         clock.wall_ms() >= self.wall_ms || clock.monotonic_ms() >= self.monotonic_ms
     }

@@ -151,7 +151,7 @@ pub use collection::{
 };
 pub use custody::{
     Custody, GenerationStatus, KeyStatus, RootRotation, RotationReport, TenantCustody, TenantSpec, TenantState,
-    TenantSummary,
+    TenantSummary, desk,
 };
 pub use directory::{Person, Proposal, ProposedChange, Rules, Speaker, Stats};
 pub use engine::Durability;

@@ -8,6 +8,7 @@ use crate::access;
 use crate::cells::{self, BOXES_MAX, Budgets, Cells, RegionPaths};
 use crate::clock::{Clock, SystemClock};
 use crate::collection::{Authority, Catalogs};
+use crate::custody::desk::{CustodyDesk, Doors};
 use crate::custody::{Custody, TenantCustody};
 use crate::directory::{Directory, Speaker, Stats, Tenant};
 use crate::entropy::{Entropy, OsEntropy};
@@ -122,6 +123,12 @@ impl Strongroom {
         TenantCustody::admit(identity, directory, tenant, self.clock.clone(), self.is_open.clone())
     }
 
+    /// The request handler for custodians of this store while it is open: see [`desk`](crate::desk).
+    #[must_use]
+    pub fn custody_desk(&self) -> CustodyDesk {
+        CustodyDesk::new(Arc::new(self.clone()), self.clock.clone())
+    }
+
     /// Ends every session, collection and scan of this store at its next step. The folder is released when the last
     /// of their handles is dropped.
     pub fn close(self) {
@@ -147,6 +154,12 @@ impl Strongroom {
         let authority = Authority::grant(Arc::new(identity), catalog, clock, entropy, self.is_open.clone())?;
         metrics::counter!("strongroom_sessions_total").increment(1);
         Ok(Session::new(authority))
+    }
+}
+
+impl Doors for Strongroom {
+    fn custody(&self, credential: &str) -> Result<Custody> {
+        self.custody(credential)
     }
 }
 

@@ -58,7 +58,7 @@ pub struct Escrow {
 }
 
 /// What an export of rings has done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ExportReport {
     /// Tenants whose rings the escrow holds.
@@ -245,11 +245,17 @@ impl Escrow {
     }
 }
 
-/// Writes every ring of the store into one sealed file, durably, and then remembers that it did.
-pub(crate) fn export(directory: &Directory, clock: &dyn Clock, path: &Path, lock: &EscrowLock) -> Result<ExportReport> {
+/// Whether an escrow may lie there.
+pub(crate) fn check_place(directory: &Directory, path: &Path) -> Result<()> {
     if directory.cells().lie_with(path) {
         return Err(Error::invalid("the escrow would lie in a folder of the store, and be lost with it"));
     }
+    Ok(())
+}
+
+/// Writes every ring of the store into one sealed file, durably, and then remembers that it did.
+pub(crate) fn export(directory: &Directory, clock: &dyn Clock, path: &Path, lock: &EscrowLock) -> Result<ExportReport> {
+    check_place(directory, path)?;
     let signer = Signer::new(&directory.signing_seed()?)?;
     let number = directory.begin_export()?;
     let (mut body, mut rings) = (Zeroizing::new(Vec::new()), 0);

@@ -42,14 +42,16 @@ mod verify;
 
 use std::path::Path;
 
-pub(crate) use escrow::export;
+use serde::{Deserialize, Serialize};
+
 pub use escrow::{Escrow, EscrowKey, EscrowLock, ExportReport};
+pub(crate) use escrow::{check_place as check_export, export};
 use manifest::Extent;
 pub use restore::{Restore, RestoreReport};
-pub(crate) use take::take;
 pub use take::{BackupPlan, BackupReport};
+pub(crate) use take::{check as check_backup, take};
 pub use tenant::TenantRestore;
-pub(crate) use tenant::restore_tenant;
+pub(crate) use tenant::{check_restore, restore_tenant};
 pub use verify::{VerifyReport, list, verify};
 
 use crate::directory::Directory;
@@ -83,7 +85,8 @@ enum Scope {
 }
 
 /// What a backup in a folder is of. Which tenant does not show.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum BackupKind {
     /// The whole store.
@@ -105,7 +108,7 @@ impl BackupKind {
 }
 
 /// A backup, as a list shows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct BackupSummary {
     /// Its number.

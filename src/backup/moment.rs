@@ -3,17 +3,17 @@
 //! Copies of cells are made before it, and again until few have been written to meanwhile; in the moment itself only those
 //! are made anew that have come further since. A cell that has not holds what a copy made now would hold.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 
 use super::Scope;
 use super::manifest::Cell;
 use super::take::BackupPlan;
 use crate::cells::{Scratch, Version};
-use crate::directory::{Directory, Row, Status};
+use crate::directory::{Directory, Export, Row, Status};
 use crate::engine::View;
 use crate::error::{Error, ErrorKind, Result};
-use crate::name::{RegionName, TenantName};
+use crate::name::{Incarnation, RegionName, TenantName};
 
 /// How often all cells are looked through before the moment. What was written during a pass is copied by the next, which is
 /// shorter, so that less is written during it.
@@ -106,20 +106,36 @@ impl<'s> Copies<'s> {
     }
 }
 
+/// Whether what is to be backed up is there, and an escrow holds its rings.
+pub(super) fn check(directory: &Directory, plan: &BackupPlan<'_>) -> Result<()> {
+    let exports = directory.exports()?;
+    directory.hold_still(|all| covered(plan, &exports, all).map(drop))
+}
+
+/// The rows of a backup, and how many of them no escrow covers.
+fn covered<'r>(
+    plan: &BackupPlan<'_>,
+    exports: &HashMap<Incarnation, Export>,
+    all: &'r [Row],
+) -> Result<(Vec<&'r Row>, u64)> {
+    let rows = rows_of(&plan.scope, all)?;
+    let is_covered = |row: &&&Row| exports.get(&row.incarnation).is_some_and(|export| export.covers(row));
+    let living = rows.iter().filter(|row| row.status != Status::Destroying);
+    let uncovered = living.filter(|row| !is_covered(row)).count() as u64;
+    if uncovered > 0 && plan.needs_escrow && !plan.accepts_gaps {
+        return Err(Error::invalid(format!(
+            "no escrow holds the rings of {uncovered} tenants, and a backup without them restores nothing: export \
+             the rings first, or say `escrow: never`"
+        )));
+    }
+    Ok((rows, uncovered))
+}
+
 /// The moment: who is covered, and copies of all cells.
 pub(super) fn hold<'s>(directory: &Directory, plan: &BackupPlan<'_>, mut copies: Copies<'s>) -> Result<Moment<'s>> {
     let exports = directory.exports()?;
     directory.hold_still(|all| {
-        let rows = rows_of(&plan.scope, all)?;
-        let is_covered = |row: &&&Row| exports.get(&row.incarnation).is_some_and(|export| export.covers(row));
-        let living = rows.iter().filter(|row| row.status != Status::Destroying);
-        let uncovered = living.filter(|row| !is_covered(row)).count() as u64;
-        if uncovered > 0 && plan.needs_escrow && !plan.accepts_gaps {
-            return Err(Error::invalid(format!(
-                "no escrow holds the rings of {uncovered} tenants, and a backup without them restores nothing: export \
-                 the rings first, or say `escrow: never`"
-            )));
-        }
+        let (rows, uncovered) = covered(plan, &exports, all)?;
         if uncovered > 0 {
             tracing::warn!(uncovered, "a backup is made though no escrow holds all rings");
         }

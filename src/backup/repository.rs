@@ -90,16 +90,30 @@ impl Repository {
         Ok(())
     }
 
+    /// Whether [`open_or_make`](Self::open_or_make) would be refused, as far as that can be told without making anything.
+    pub(super) fn check(root: &Path) -> Result<()> {
+        match root.join("FORMAT").exists() {
+            true => Self::open(root).map(drop),
+            false if root.exists() => Self::check_beginnings(root),
+            false => Ok(()),
+        }
+    }
+
+    fn check_beginnings(root: &Path) -> Result<()> {
+        let is_ours = |name: &std::ffi::OsStr| name == "objects" || name == "backups" || name == ".FORMAT";
+        for entry in fs::read_dir(root).map_err(failed)? {
+            if !is_ours(&entry.map_err(failed)?.file_name()) {
+                return Err(Error::invalid("the folder holds something that is no backups"));
+            }
+        }
+        Ok(())
+    }
+
     /// A repository that is there, or a new one in an absent or empty folder.
     pub(super) fn open_or_make(root: &Path) -> Result<Self> {
         folder::make(root).map_err(failed)?;
         if !root.join("FORMAT").exists() {
-            let is_ours = |name: &std::ffi::OsStr| name == "objects" || name == "backups" || name == ".FORMAT";
-            for entry in fs::read_dir(root).map_err(failed)? {
-                if !is_ours(&entry.map_err(failed)?.file_name()) {
-                    return Err(Error::invalid("the folder holds something that is no backups"));
-                }
-            }
+            Self::check_beginnings(root)?;
             folder::make(&root.join("objects")).map_err(failed)?;
             folder::make(&root.join("backups")).map_err(failed)?;
             files::write(&root.join(".FORMAT"), FORMAT.as_bytes()).map_err(failed)?;

@@ -5,6 +5,8 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use super::manifest::{Extent, File, Manifest, Mark, Part, Sum, Trust};
 use super::moment::{self, Copies, Moment};
 use super::repository::{Repository, Stored, Writer};
@@ -24,10 +26,14 @@ pub struct BackupPlan<'p> {
     pub(super) needs_escrow: bool,
     pub(super) accepts_gaps: bool,
     progress: Option<Teller<'p>>,
+    stop: Option<Asker<'p>>,
 }
 
+/// Who is asked whether to stop.
+type Asker<'p> = Box<dyn FnMut() -> bool + 'p>;
+
 /// What a backup has come to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct BackupReport {
     /// Its number among the backups of its folder.
@@ -62,7 +68,7 @@ impl<'p> BackupPlan<'p> {
 
     fn new(repository: &Path, scope: Scope) -> Self {
         let repository = repository.to_path_buf();
-        Self { repository, scope, needs_escrow: true, accepts_gaps: false, progress: None }
+        Self { repository, scope, needs_escrow: true, accepts_gaps: false, progress: None, stop: None }
     }
 
     /// The policy `escrow: never`: the backup is made whether or not an escrow holds the rings. Whoever says so must
@@ -76,6 +82,13 @@ impl<'p> BackupPlan<'p> {
     /// manifest say which.
     pub fn accept_gaps(mut self) -> Self {
         self.accepts_gaps = true;
+        self
+    }
+
+    /// Is asked before every file whether to stop. The backup is [`Closed`](crate::ErrorKind::Closed) then, and the next
+    /// goes on from what was copied.
+    pub fn stop_when(mut self, stop: impl FnMut() -> bool + 'p) -> Self {
+        self.stop = Some(Box::new(stop));
         self
     }
 
@@ -93,10 +106,18 @@ struct Work<'w, 'p> {
     manifest: Manifest,
     progress: Progress,
     tell: Option<Teller<'p>>,
+    stop: Option<Asker<'p>>,
 }
 
-/// Carries out a plan.
-pub(crate) fn take(directory: &Directory, clock: &dyn Clock, plan: BackupPlan<'_>) -> Result<BackupReport> {
+/// Checks what can be checked of a plan without making anything: where the backups would lie, that what is to be backed
+/// up is there, and that an escrow holds its rings.
+pub(crate) fn check(directory: &Directory, plan: &BackupPlan<'_>) -> Result<()> {
+    check_place(directory, plan)?;
+    Repository::check(&plan.repository)?;
+    moment::check(directory, plan)
+}
+
+fn check_place(directory: &Directory, plan: &BackupPlan<'_>) -> Result<()> {
     directory.cells().folder().ok_or_else(|| Error::invalid("a store in memory has no files"))?;
     if directory.cells().lie_with(&plan.repository) {
         return Err(Error::invalid("the backups would lie in a folder of the store, or the store in theirs"));
@@ -104,6 +125,12 @@ pub(crate) fn take(directory: &Directory, clock: &dyn Clock, plan: BackupPlan<'_
     if directory.roots_location().is_some_and(|roots| cells::overlaps(roots, &plan.repository)) {
         return Err(Error::invalid("the backups would lie with the root keys"));
     }
+    Ok(())
+}
+
+/// Carries out a plan.
+pub(crate) fn take(directory: &Directory, clock: &dyn Clock, plan: BackupPlan<'_>) -> Result<BackupReport> {
+    check_place(directory, &plan)?;
     let signer = Signer::new(&directory.signing_seed()?)?;
     let trust = super::tenant::trust(directory)?;
     let scratch = directory.cells().scratch()?;
@@ -122,7 +149,8 @@ pub(crate) fn take(directory: &Directory, clock: &dyn Clock, plan: BackupPlan<'_
     let created_secs = clock.wall_ms() / 1000;
     let mut manifest = Manifest::new(trust.store, number, created_secs, extent, previous);
     (manifest.header.uncovered, manifest.header.exports) = (moment.uncovered, moment.exports);
-    let mut work = Work { writer: &writer, known, manifest, progress: Progress::default(), tell: plan.progress };
+    let mut work =
+        Work { writer: &writer, known, manifest, progress: Progress::default(), tell: plan.progress, stop: plan.stop };
     work.copy(directory, &moment, extent)?;
     let Work { manifest, progress, .. } = work;
     let missing_cells = moment.cells.iter().filter(|cell| !cell.is_there).map(|cell| cell.number).collect();
@@ -222,6 +250,9 @@ impl Work<'_, '_> {
     }
 
     fn copy_file(&mut self, part: Part, path: &Path, metadata: &fs::Metadata) -> Result<()> {
+        if self.stop.as_mut().is_some_and(|stop| stop()) {
+            return Err(Error::new(ErrorKind::Closed, "the backup was stopped; the next one goes on from there"));
+        }
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
         let mark = (path.extension() == Some("sst".as_ref())).then(|| mark(metadata));
         let unchanged = self.known.get(&(part, name.clone())).filter(|known| {

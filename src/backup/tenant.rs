@@ -64,8 +64,46 @@ struct Sink<'s> {
     total: u64,
 }
 
+/// A restore whose every condition has been checked.
+struct Prepared {
+    repository: Repository,
+    manifest: Manifest,
+    row: Row,
+    from: std::sync::Arc<Ring>,
+    newcomer: Newcomer,
+}
+
+/// Checks that a restore could begin, and returns the name that the tenant would have. Makes nothing.
+pub(crate) fn check_restore(directory: &Directory, plan: &TenantRestore) -> Result<TenantName> {
+    // Looking whom to believe makes the store's signing key at first need: a store without backups has none.
+    Repository::open(&plan.repository)?;
+    if !directory.has_signing_key()? {
+        return Err(Error::invalid("the backups in the folder are of another store"));
+    }
+    let Prepared { newcomer, .. } = prepare(directory, plan)?;
+    directory.check_newcomer(&newcomer)?;
+    Ok(newcomer.name)
+}
+
 /// Carries out a restore. Returns the new tenant and how many rows it has.
 pub(crate) fn restore_tenant(directory: &Directory, plan: &TenantRestore) -> Result<(std::sync::Arc<Tenant>, u64)> {
+    let Prepared { repository, manifest, row, from, newcomer } = prepare(directory, plan)?;
+    let (tenant, to) = directory.create_veiled(&newcomer)?;
+    let outcome = fill(directory, &repository, &manifest, &row, &tenant, (&from, &to));
+    match outcome {
+        Ok(rows) => {
+            tracing::info!(incarnation = ?tenant.incarnation(), rows, "restored a tenant beside the living");
+            Ok((tenant, rows))
+        }
+        Err(error) => {
+            // What cannot be removed now goes when the store is next opened: nobody has signed in to it.
+            drop(directory.delete_veiled(&tenant));
+            Err(error)
+        }
+    }
+}
+
+fn prepare(directory: &Directory, plan: &TenantRestore) -> Result<Prepared> {
     let (original, name) = (TenantName::new(plan.tenant.as_str())?, TenantName::new(plan.name.as_str())?);
     let repository = Repository::open(&plan.repository)?;
     let trust = trust(directory)?;
@@ -86,19 +124,7 @@ pub(crate) fn restore_tenant(directory: &Directory, plan: &TenantRestore) -> Res
     // The keys of the new tenant need the same consent: a restore must not take a customer's keys out of their hands.
     let policy = Some(directory.with_outline(&living, |outline| outline.policy.clone())?);
     let newcomer = Newcomer { name, speakers, region, own_cell: directory.has_own_cell(&living), policy };
-    let (tenant, to) = directory.create_veiled(&newcomer)?;
-    let outcome = fill(directory, &repository, &manifest, &row, &tenant, (&from, &to));
-    match outcome {
-        Ok(rows) => {
-            tracing::info!(incarnation = ?tenant.incarnation(), rows, "restored a tenant beside the living");
-            Ok((tenant, rows))
-        }
-        Err(error) => {
-            // What cannot be removed now goes when the store is next opened: nobody has signed in to it.
-            drop(directory.delete_veiled(&tenant));
-            Err(error)
-        }
-    }
+    Ok(Prepared { repository, manifest, row, from, newcomer })
 }
 
 /// Whom an open store believes: itself.

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::manifest::{Manifest, Part, Trust};
 use super::repository::Repository;
 use super::restore::{Restore, RestoreReport, is_free};
@@ -19,7 +21,7 @@ const STORE: &str = "store";
 const REGION: &str = "region-";
 
 /// What a verification has come to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct VerifyReport {
     /// The backup that was verified.

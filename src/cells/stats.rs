@@ -1,7 +1,9 @@
 //! What the cells of a store take, beside what they may.
 
+use serde::{Deserialize, Serialize};
+
 /// How the cells of a store are, and what they take of their [`Budgets`](crate::Budgets).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct CellStats {
     /// Cells of the store.

@@ -11,7 +11,7 @@ use crate::backup::{
     self, BackupPlan, BackupReport, BackupSummary, EscrowLock, ExportReport, TenantRestore, VerifyReport,
 };
 use crate::clock::Clock;
-use crate::directory::{Directory, Speaker};
+use crate::directory::{Directory, Speaker, Stats};
 use crate::error::{Error, ErrorKind, Result};
 
 pub use self::rotation::{RootRotation, RotationReport};
@@ -19,6 +19,8 @@ pub use self::tenant::{GenerationStatus, KeyStatus, TenantCustody};
 use self::tenants::check_all;
 pub use self::tenants::{TenantSpec, TenantState, TenantSummary};
 
+pub mod desk;
+mod plans;
 mod rotation;
 mod tenant;
 mod tenants;
@@ -138,6 +140,31 @@ impl Custody {
         Ok(())
     }
 
+    /// Who acts.
+    #[must_use]
+    pub fn identity(&self) -> &VerifiedIdentity {
+        &self.identity
+    }
+
+    /// What the store holds and takes.
+    ///
+    /// # Errors
+    /// Those of a custody that has ended.
+    pub fn stats(&self) -> Result<Stats> {
+        self.check()?;
+        Ok(self.directory.stats())
+    }
+
+    /// One tenant.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound) if there is no such tenant.
+    pub fn tenant(&self, name: &str) -> Result<TenantSummary> {
+        self.check()?;
+        let tenant = self.directory.find(name).ok_or_else(no_such_tenant)?;
+        Ok(TenantSummary::of(&tenant))
+    }
+
     /// Every tenant, by name.
     ///
     /// # Errors
@@ -219,6 +246,10 @@ impl Custody {
         self.identity.check_deadline(&*self.clock)?;
         self.identity.check_right(Right::Custodian)
     }
+}
+
+fn no_such_tenant() -> Error {
+    Error::new(ErrorKind::NotFound, "there is no tenant of this name")
 }
 
 impl std::fmt::Debug for Custody {

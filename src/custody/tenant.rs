@@ -75,14 +75,13 @@ impl TenantCustody {
     /// As the root keys answer, if the keys are not in memory.
     pub fn keys(&self) -> Result<KeyStatus> {
         self.check()?;
-        self.directory.key_status(&self.tenant, |ring| KeyStatus {
+        let ring = self.tenant.ring_for_custody()?;
+        let generation = |(number, created_secs)| GenerationStatus { number, created_secs };
+        Ok(KeyStatus {
             policy: ring.policy().clone(),
             epoch: ring.epoch(),
             roots: ring.root_versions().map(|(root, version)| (root.clone(), version.to_owned())).collect(),
-            generations: ring
-                .generations()
-                .map(|(number, created_secs)| GenerationStatus { number, created_secs })
-                .collect(),
+            generations: ring.generations().map(generation).collect(),
         })
     }
 

@@ -2,24 +2,29 @@
 
 use std::collections::HashMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::directory::{Newcomer, Speaker, Status, Tenant, check_speakers, in_specs};
 use crate::error::{Error, Result};
 use crate::keys::Policy;
 use crate::name::{RegionName, TenantName};
 
 /// A tenant that is to be made.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[must_use = "a specification does nothing until a custodian makes the tenant"]
 pub struct TenantSpec {
     name: String,
     speakers: Vec<Speaker>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     region: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     own_cell: bool,
     policy: Option<Policy>,
 }
 
 /// A tenant, as a custodian sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct TenantSummary {
     /// Its name.
@@ -35,7 +40,8 @@ pub struct TenantSummary {
 }
 
 /// Whether a tenant's sessions are admitted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum TenantState {
     /// They are.
@@ -103,6 +109,18 @@ pub(super) fn check_all(specs: Vec<TenantSpec>) -> Result<Vec<Newcomer>> {
         }
     }
     Ok(newcomers)
+}
+
+impl TenantState {
+    /// The state in a word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Suspended => "suspended",
+            Self::Deleting => "deleting",
+        }
+    }
 }
 
 impl TenantSummary {

@@ -53,6 +53,15 @@ impl Directory {
         Ok(tenant)
     }
 
+    /// Whether a tenant could be made, as far as that can be told without asking its roots.
+    pub(crate) fn check_newcomer(&self, newcomer: &Newcomer) -> Result<()> {
+        self.cells.check_region(newcomer.region.as_ref())?;
+        match self.known().get(newcomer.name.as_str()) {
+            None => Ok(()),
+            Some(_) => Err(is_taken()),
+        }
+    }
+
     /// Those of `newcomers` that are not there, in their order, but those together who may be neighbours.
     ///
     /// # Errors

@@ -119,11 +119,6 @@ impl Directory {
         Ok(())
     }
 
-    /// What an opened ring says of itself.
-    pub(crate) fn key_status<T>(&self, tenant: &Tenant, read: impl FnOnce(&Ring) -> T) -> Result<T> {
-        tenant.ring_for_custody().map(|ring| read(&ring))
-    }
-
     /// Has every root of `policy` that the tenant does not depend on yet wrap and unwrap something of no use.
     ///
     /// # Errors
@@ -156,7 +151,7 @@ impl Directory {
         let change = change(&ring)?;
         let _changes = self.begin_change();
         let _row = tenant.begin_row_change();
-        let mut keeping = self.check_unchanged(tenant, &change)?;
+        let mut keeping = check_unchanged(tenant, &change)?;
         let place = (tenant.cell_number(), tenant.box_number());
         self.cells.with_rings(place.0, |rings| keys::write_all(rings, [(place.1, &change)]))?;
         keeping.sequence = change.sequence();
@@ -186,7 +181,7 @@ impl Directory {
         let (mut moved, mut cells) = (Vec::with_capacity(turns.len()), BTreeMap::<u32, Vec<Turn>>::new());
         let mut rows = Vec::with_capacity(turns.len());
         for turn in turns {
-            match self.check_unchanged(&turn.tenant, &turn.change) {
+            match check_unchanged(&turn.tenant, &turn.change) {
                 Ok(keeping) => {
                     let next = Epoch::from_belief(turn.change.epoch_belief()).map(Box::new);
                     rows.push((turn.tenant.clone(), Keeping { next, ..keeping }));
@@ -233,15 +228,6 @@ impl Directory {
         Ok(())
     }
 
-    /// What the row says now, if the ring is still the one that `change` was made from.
-    fn check_unchanged(&self, tenant: &Tenant, change: &Change) -> Result<Keeping> {
-        let keeping = tenant.keeping();
-        if tenant.status() == Status::Destroying || keeping.sequence + 1 != change.sequence() {
-            return Err(Error::conflict("the keys of the tenant were changed by somebody else; try again"));
-        }
-        Ok(keeping)
-    }
-
     /// Whether a tenant's ring is under this version of `root`; `None` if it does not depend on that root.
     fn is_at(&self, tenant: &Tenant, root: &RootId, version: &str) -> Result<Option<bool>> {
         if tenant.status() == Status::Destroying {
@@ -256,6 +242,15 @@ impl Directory {
         let context = WrapContext::new(self.register.store_id(), root.clone(), 0);
         Ok(self.register.roots().wrap(root, &secret, &context)?.version)
     }
+}
+
+/// What the row says now, if the ring is still the one that `change` was made from.
+fn check_unchanged(tenant: &Tenant, change: &Change) -> Result<Keeping> {
+    let keeping = tenant.keeping();
+    if tenant.status() == Status::Destroying || keeping.sequence + 1 != change.sequence() {
+        return Err(Error::conflict("the keys of the tenant were changed by somebody else; try again"));
+    }
+    Ok(keeping)
 }
 
 /// Whether no root key was asked for these.

@@ -17,6 +17,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 pub use charter::{Person, Proposal, ProposedChange, Rules};
 pub(crate) use create::{Newcomer, in_specs};
 pub(crate) use epochs::{Moved, Pace};
@@ -24,7 +26,7 @@ use known::Known;
 pub use row::Speaker;
 pub(crate) use row::{Row, Status, check_speakers};
 #[cfg(feature = "backup")]
-pub(crate) use safekeeping::Refill;
+pub(crate) use safekeeping::{Export, Refill};
 pub(crate) use tenant::Tenant;
 use tombstone::entomb;
 
@@ -50,7 +52,7 @@ const NEXT_CELL: &[u8] = b"next cell";
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
 /// What a store holds and takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Stats {
     /// Tenants that the store knows.
@@ -166,7 +168,8 @@ impl Directory {
         Ok(())
     }
 
-    fn find_living(&self, name: &str) -> Result<Arc<Tenant>> {
+    /// The tenant of this name, unless it is being deleted.
+    pub(crate) fn find_living(&self, name: &str) -> Result<Arc<Tenant>> {
         let tenant = self.find(name).ok_or_else(no_such_tenant)?;
         if tenant.status() == Status::Destroying {
             return Err(Error::conflict("the tenant is being deleted"));

@@ -8,6 +8,7 @@ use crate::name::{Incarnation, RegionName, TenantName};
 
 /// Who may speak for a tenant: an issuer of tokens, and what that issuer calls the tenant (`tid`). Both must match.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Speaker {
     /// The issuer, to the letter as in the claim `iss`.
     pub issuer: String,

@@ -93,6 +93,14 @@ impl Directory {
         Ok(seed)
     }
 
+    /// Whether that key has been made.
+    pub(crate) fn has_signing_key(&self) -> Result<bool> {
+        let mut seed = self.register.get::<[u8; 32]>(STORE, &[SIGNING_KEY])?;
+        let is_made = seed.is_some();
+        seed.zeroize();
+        Ok(is_made)
+    }
+
     /// How many exports have begun. One that has a higher number than this is of a later moment.
     pub(crate) fn export_count(&self) -> Result<u64> {
         Ok(self.register.get(STORE, &[EXPORT_COUNT])?.unwrap_or(0))

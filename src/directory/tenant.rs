@@ -133,7 +133,7 @@ impl Tenant {
 
     /// The ring for an act of custody, which may be of a tenant that is suspended. Asked for anew, and not kept in
     /// memory, unless it is there.
-    pub(super) fn ring_for_custody(&self) -> Result<Arc<Ring>> {
+    pub(crate) fn ring_for_custody(&self) -> Result<Arc<Ring>> {
         match self.keys.held() {
             Some(ring) if ring.sequence() >= self.keeping().sequence => Ok(ring),
             _ => self.load().map(Arc::new),

@@ -27,6 +27,10 @@ Custody::suspend_tenant      +    D     D     D      D    D         D       C   
 Custody::resume_tenant       +    D     D     D      D    D         D       C         +       N      C
 Custody::delete_tenant       +    D     D     D      D    D         D       C         +       N      C
 Custody::tenants             +    D     D     D      D    D         D       C         +       +      C
+Custody::tenant              +    D     D     D      D    D         D       C         +       N      C
+Custody::stats               +    D     D     D      D    D         D       C         +       +      C
+Custody::identity            +    D     D     D      D    D         D       +         +       +      +
+CustodyDesk::handle          +    D     D     D      D    D         D       D         +       N      C
 Custody::export_rings        +    D     D     D      D    D         D       C         +       +      C
 Custody::backup              +    D     D     D      D    D         D       C         +       +      C
 Custody::backups             +    D     D     D      D    D         D       C         +       +      C
@@ -70,17 +74,24 @@ WriteBatch::durability       +    +     +     D      D    +         D       +   
 WriteBatch::commit           +    D     +     D      D    D         D       C         D       D      C
 ";
 
-/// Methods that ask for no credential: two begin to open a store, one closes it.
-const WITHOUT_CREDENTIAL: [&str; 4] =
-    ["Strongroom::builder", "Strongroom::in_memory", "Strongroom::close", "Strongroom::stats"];
+/// Methods that ask for no credential: two begin to open a store, one closes it; those of the desk ask with each request.
+const WITHOUT_CREDENTIAL: [&str; 6] = [
+    "Strongroom::builder",
+    "Strongroom::in_memory",
+    "Strongroom::close",
+    "Strongroom::stats",
+    "Strongroom::custody_desk",
+    "CustodyDesk::folder",
+];
 /// Rows of the matrix for what is public through a trait.
 const THROUGH_TRAITS: [&str; 1] = ["Scan::next"];
 /// The types whose public methods need a row, and where they are written.
-const SOURCES: [(&str, &str); 7] = [
+const SOURCES: [(&str, &str); 8] = [
     ("Strongroom", "src/strongroom.rs"),
     ("Custody", "src/custody/mod.rs"),
     ("Custody", "src/custody/rotation.rs"),
     ("TenantCustody", "src/custody/tenant.rs"),
+    ("CustodyDesk", "src/custody/desk/mod.rs"),
     ("Session", "src/session.rs"),
     ("Collection", "src/collection/mod.rs"),
     ("WriteBatch", "src/collection/batch.rs"),

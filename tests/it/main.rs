@@ -20,6 +20,7 @@ mod collections;
 mod crash;
 mod custody;
 mod dated;
+mod desk;
 mod deadlines;
 mod drill;
 mod durability;

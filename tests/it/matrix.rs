@@ -8,6 +8,8 @@ use strongroom::{
     Strongroom, TenantSpec, Version, WriteBatch,
 };
 
+use strongroom::desk::{Act, Done, Reply, Request};
+
 use strongroom::backup::{BackupPlan, EscrowKey, EscrowLock, TenantRestore};
 use tempfile::TempDir;
 
@@ -71,6 +73,7 @@ impl World {
             "Strongroom" => self.at_the_door(method, column),
             "Custody" => self.in_custody(method, column),
             "TenantCustody" => self.in_tenant_custody(method, column),
+            "CustodyDesk" => self.at_the_desk(method, column),
             "Session" => self.in_session(method, column),
             "Collection" => self.in_collection(method, column),
             "Scan" => self.in_scan(method, column),
@@ -133,6 +136,12 @@ impl World {
             }
             "tenants" => custody.tenants().map(drop),
             "rotate_root" => custody.rotate_root(RootRotation::new("service")).map(drop),
+            "tenant" => custody.tenant("contoso").map(drop),
+            "stats" => custody.stats().map(drop),
+            "identity" => {
+                assert_eq!(custody.identity().speaker().tenant, "service");
+                Ok(())
+            }
             _ => panic!("no call for Custody::{method}"),
         }
     }
@@ -157,6 +166,23 @@ impl World {
             _ => panic!("no call for TenantCustody::{method}"),
         }
         Ok(())
+    }
+
+    fn at_the_desk(&self, method: &str, column: &str) -> Result<()> {
+        assert_eq!(method, "handle");
+        self.befall(column);
+        let request = Request::new(custodian(column), Act::SuspendTenant { name: "contoso".to_owned() })?.to_json()?;
+        let mut lines = Vec::new();
+        let mut take = |line: &[u8]| {
+            lines.push(Reply::parse(line).unwrap());
+            Ok(())
+        };
+        self.room.custody_desk().handle(&request, &mut take).unwrap();
+        match lines.as_slice() {
+            [Reply::Done(Done::Acknowledged)] => Ok(()),
+            [Reply::Error(refusal)] => Err(refusal.clone().into()),
+            others => panic!("{others:?}"),
+        }
     }
 
     fn in_session(&self, method: &str, column: &str) -> Result<()> {

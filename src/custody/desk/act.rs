@@ -1,0 +1,272 @@
+//! The acts that the desk knows, each with what it answers and what it would change.
+
+use serde::{Deserialize, Serialize};
+
+#[cfg(feature = "backup")]
+use super::safekeeping;
+#[cfg(feature = "backup")]
+use super::wire::Secret;
+use super::{Folders, Line};
+#[cfg(feature = "backup")]
+use crate::backup::{BackupReport, BackupSummary, ExportReport, VerifyReport};
+use crate::custody::{Custody, TenantSpec, TenantState, TenantSummary};
+use crate::directory::{Speaker, Stats};
+use crate::error::Result;
+use crate::name::TenantName;
+
+/// What a custodian may ask for. The names in JSON are those here in lower case, with underscores.
+///
+/// Paths do not occur: an act on files names a folder by the name that [`CustodyDesk::folder`] gave it, and a file in
+/// it by a name without a slash.
+///
+/// [`CustodyDesk::folder`]: super::CustodyDesk::folder
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[non_exhaustive]
+pub enum Act {
+    /// Who the token says that its bearer is, and until when. Answered with [`Done::Identity`].
+    WhoAmI,
+    /// How the store is. Answered with [`Done::Status`].
+    Status,
+    /// Every tenant. Answered with [`Done::Tenants`].
+    ListTenants,
+    /// One tenant. Answered with [`Done::Tenant`].
+    ShowTenant {
+        /// Its name.
+        name: String,
+    },
+    /// [`Custody::create_tenant`]. Answered with [`Done::Tenant`].
+    CreateTenant(TenantSpec),
+    /// [`Custody::suspend_tenant`]. Answered with [`Done::Acknowledged`].
+    SuspendTenant {
+        /// Its name.
+        name: String,
+    },
+    /// [`Custody::resume_tenant`]. Answered with [`Done::Acknowledged`].
+    ResumeTenant {
+        /// Its name.
+        name: String,
+    },
+    /// [`Custody::delete_tenant`]. Answered with [`Done::Acknowledged`].
+    DeleteTenant {
+        /// Its name.
+        name: String,
+    },
+    /// [`Custody::export_rings`], into a file that is not there yet. Answered with [`Done::Exported`].
+    #[cfg(feature = "backup")]
+    ExportRings {
+        /// The folder, by its name.
+        folder: String,
+        /// The file: 1 to 63 bytes of `a-z`, `0-9`, `-`, `_` and `.`, beginning with a letter or digit.
+        file: String,
+        /// Whom the escrow is sealed to.
+        seal: Seal,
+    },
+    /// [`Custody::backup`]. Answered with [`Done::BackedUp`].
+    #[cfg(feature = "backup")]
+    Backup {
+        /// The folder, by its name.
+        folder: String,
+        /// What is backed up.
+        of: Extent,
+        /// [`BackupPlan::escrow_never`](crate::backup::BackupPlan::escrow_never).
+        #[serde(default)]
+        escrow_never: bool,
+        /// [`BackupPlan::accept_gaps`](crate::backup::BackupPlan::accept_gaps).
+        #[serde(default)]
+        accept_gaps: bool,
+    },
+    /// [`Custody::backups`]. Answered with [`Done::Backups`].
+    #[cfg(feature = "backup")]
+    ListBackups {
+        /// The folder, by its name.
+        folder: String,
+    },
+    /// [`Custody::verify_backup`]. Answered with [`Done::Verified`].
+    #[cfg(feature = "backup")]
+    VerifyBackup {
+        /// The folder, by its name.
+        folder: String,
+        /// Which backup; the newest if none is named.
+        number: Option<u64>,
+    },
+    /// [`Custody::restore_tenant`]. Answered with [`Done::Tenant`].
+    #[cfg(feature = "backup")]
+    RestoreTenant {
+        /// The folder, by its name.
+        folder: String,
+        /// Which backup; the newest if none is named.
+        number: Option<u64>,
+        /// The tenant as it was called then.
+        tenant: String,
+        /// What it is to be called beside the living.
+        name: String,
+    },
+}
+
+/// Whom an escrow is sealed to.
+#[cfg(feature = "backup")]
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Seal {
+    /// Recovery keys, `age1..`; any one of them opens.
+    Recipients(Vec<String>),
+    /// A passphrase of twelve bytes at least.
+    Passphrase(Secret),
+}
+
+/// What a backup is of.
+#[cfg(feature = "backup")]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Extent {
+    /// The whole store.
+    Store,
+    /// The cell of this number.
+    Cell(u32),
+    /// The tenant of this name.
+    Tenant(String),
+}
+
+/// What an act has come to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Done {
+    /// Of a dry run: what would change.
+    Planned(Vec<Change>),
+    /// It has been done, durably, and there is no more to say.
+    Acknowledged,
+    /// Who asks.
+    Identity(Identity),
+    /// How the store is.
+    Status(Status),
+    /// Every tenant, by name.
+    Tenants(Vec<TenantSummary>),
+    /// One tenant.
+    Tenant(TenantSummary),
+    /// What lies in the escrow.
+    #[cfg(feature = "backup")]
+    Exported(ExportReport),
+    /// What lies in the backup.
+    #[cfg(feature = "backup")]
+    BackedUp(BackupReport),
+    /// The backups in a folder, oldest first.
+    #[cfg(feature = "backup")]
+    Backups(Vec<BackupSummary>),
+    /// What was read.
+    #[cfg(feature = "backup")]
+    Verified(VerifyReport),
+}
+
+/// What an act would change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// Of what, for instance `tenant contoso`.
+    pub of: String,
+    /// How it is; `None` if it is not there.
+    pub from: Option<String>,
+    /// How it would be; `None` if it would no longer be there.
+    pub to: Option<String>,
+    /// Whether nothing brings back what was.
+    pub is_final: bool,
+}
+
+/// Whom a token names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// The issuer, and whom its tenant claim names.
+    pub speaker: Speaker,
+    /// The person or program.
+    pub subject: String,
+    /// From this second since 1970 on the store no longer counts it. At most an hour away.
+    pub ends_at_secs: u64,
+}
+
+/// How a store is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// What it holds and takes.
+    pub stats: Stats,
+    /// Tenants that are suspended.
+    pub suspended: usize,
+    /// Tenants whose deletion is not finished.
+    pub deleting: usize,
+}
+
+impl Act {
+    /// Does it.
+    #[cfg_attr(not(feature = "backup"), expect(unused_variables, reason = "only acts on files need them"))]
+    pub(super) fn run(self, custody: &Custody, folders: &Folders, line: &mut Line<'_>) -> Result<Done> {
+        let acknowledged = |()| Done::Acknowledged;
+        match self {
+            Self::WhoAmI => Ok(Done::Identity(identity(custody))),
+            Self::Status => status(custody).map(Done::Status),
+            Self::ListTenants => custody.tenants().map(Done::Tenants),
+            Self::ShowTenant { name } => custody.tenant(&name).map(Done::Tenant),
+            Self::CreateTenant(spec) => custody.create_tenant(spec).map(Done::Tenant),
+            Self::SuspendTenant { name } => custody.suspend_tenant(&name).map(acknowledged),
+            Self::ResumeTenant { name } => custody.resume_tenant(&name).map(acknowledged),
+            Self::DeleteTenant { name } => custody.delete_tenant(&name).map(acknowledged),
+            #[cfg(feature = "backup")]
+            other => safekeeping::run(other, custody, folders, line),
+        }
+    }
+
+    /// Checks that it could be done, and says what would change. Changes nothing.
+    #[cfg_attr(not(feature = "backup"), expect(unused_variables, reason = "only acts on files need them"))]
+    pub(super) fn plan(self, custody: &Custody, folders: &Folders) -> Result<Vec<Change>> {
+        match self {
+            Self::WhoAmI | Self::Status | Self::ListTenants => Ok(Vec::new()),
+            Self::ShowTenant { name } => custody.tenant(&name).map(|_| Vec::new()),
+            Self::CreateTenant(spec) => custody.check_create(spec).map(|name| vec![Change::made(&name, "active")]),
+            Self::SuspendTenant { name } => plan_state(&custody.check_change(&name)?, TenantState::Suspended),
+            Self::ResumeTenant { name } => plan_state(&custody.check_change(&name)?, TenantState::Active),
+            Self::DeleteTenant { name } => {
+                let tenant = custody.tenant(&name)?;
+                let from = Some(tenant.state.as_str().to_owned());
+                Ok(vec![Change { of: of_tenant(&tenant.name), from, to: None, is_final: true }])
+            }
+            #[cfg(feature = "backup")]
+            other => safekeeping::plan(other, custody, folders),
+        }
+    }
+}
+
+impl Change {
+    /// A tenant that was not there.
+    pub(super) fn made(name: &TenantName, state: &str) -> Self {
+        Self { of: of_tenant(name), from: None, to: Some(state.to_owned()), is_final: false }
+    }
+}
+
+/// A change of state; none if the tenant is in it.
+#[expect(clippy::unnecessary_wraps, reason = "one arm of a match of results")]
+fn plan_state(tenant: &TenantSummary, to: TenantState) -> Result<Vec<Change>> {
+    let change = |from: TenantState| Change {
+        of: of_tenant(&tenant.name),
+        from: Some(from.as_str().to_owned()),
+        to: Some(to.as_str().to_owned()),
+        is_final: false,
+    };
+    Ok(Some(tenant.state).filter(|state| *state != to).map(change).into_iter().collect())
+}
+
+fn of_tenant(name: &TenantName) -> String {
+    format!("tenant {}", name.as_str())
+}
+
+fn identity(custody: &Custody) -> Identity {
+    let identity = custody.identity();
+    Identity {
+        speaker: identity.speaker().clone(),
+        subject: identity.subject().to_owned(),
+        ends_at_secs: identity.ends_at_secs(),
+    }
+}
+
+fn status(custody: &Custody) -> Result<Status> {
+    let (stats, tenants) = (custody.stats()?, custody.tenants()?);
+    let count = |state| tenants.iter().filter(|tenant| tenant.state == state).count();
+    Ok(Status { stats, suspended: count(TenantState::Suspended), deleting: count(TenantState::Deleting) })
+}
