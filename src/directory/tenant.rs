@@ -268,7 +268,7 @@ impl Tenant {
     pub(super) fn row_with(&self, status: Status, keeping: Keeping) -> Row {
         let Keeping { epoch, next, sequence, last_allowed_secs, fence } = keeping;
         let stamped = self.is_stamped();
-        Row { status, stamped, epoch, next, sequence, last_allowed_secs, fence, ..self.row.clone() }
+        Row { status, epoch, next, sequence, last_allowed_secs, fence, stamped, ..self.row.clone() }
     }
 
     pub(crate) fn keeping(&self) -> Keeping {

@@ -190,7 +190,7 @@ fn the_service_moves_every_tenant_of_a_root_and_leaves_out_who_cannot_be_reached
     let mut seen = Vec::new();
     let report = custody.rotate_root(RootRotation::new("service").on_progress(|done, _| seen.push(done))).unwrap();
     assert_eq!(report.version, "v2");
-    assert_eq!(report.moved.iter().map(|name| name.as_str()).collect::<Vec<_>>(), names);
+    assert_eq!(report.moved.iter().map(strongroom::TenantName::as_str).collect::<Vec<_>>(), names);
     assert_eq!(
         report.left.iter().map(|(name, kind)| (name.as_str(), *kind)).collect::<Vec<_>>(),
         [("double", ErrorKind::KeyRevoked)]

@@ -19,6 +19,7 @@ mod children;
 mod collections;
 mod crash;
 mod custody;
+mod custody_kills;
 mod dated;
 mod desk;
 mod deadlines;
