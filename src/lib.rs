@@ -157,7 +157,10 @@ pub use directory::{Person, Proposal, ProposedChange, Rules, Speaker, Stats};
 pub use engine::Durability;
 pub use error::{Error, ErrorKind, Result};
 pub use keys::Policy;
-pub use kms::{LocalRoots, RootError, RootId, RootKeys, WrapContext, WrapSecret, Wrapped};
+pub use kms::{
+    BREAKER_PAUSE, CALL_DEADLINE, Call, CallId, Connection, Guarded, LocalRoots, RootCheck, RootDescription, RootError,
+    RootFinding, RootId, RootKeys, RootRight, RootSet, WrapContext, WrapSecret, Wrapped, check_root,
+};
 pub use name::{NAME_MAX_LEN, RegionName, TenantName};
 pub use seal::Version;
 pub use session::Session;

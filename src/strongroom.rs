@@ -15,7 +15,7 @@ use crate::entropy::{Entropy, OsEntropy};
 use crate::error::{Error, Result};
 use crate::identity::Verifier;
 use crate::keys::Policy;
-use crate::kms::{RootId, RootKeys};
+use crate::kms::{Connection, RootId, RootKeys};
 use crate::session::Session;
 
 /// A store of many tenants, open in this process. A cheap handle: `Clone`, `Send`, `Sync`; the store is released when
@@ -141,6 +141,13 @@ impl Strongroom {
         self.directory.stats()
     }
 
+    /// Every place outside of this process that the store can connect to, and what for. It connects to no other: its
+    /// root keys ask the hosts that their configuration names, and nothing else of it has a network.
+    #[must_use]
+    pub fn connections(&self) -> Vec<Connection> {
+        self.directory.connections()
+    }
+
     #[cfg(test)]
     pub(crate) fn directory(&self) -> &Arc<Directory> {
         &self.directory
@@ -243,7 +250,7 @@ impl Builder {
                 if !self.budgets.has_room_for(self.boxes_per_cell) {
                     return Err(Error::invalid("the budgets have no room for one cell with so many boxes"));
                 }
-                cells::check_folders(path, &regions, self.roots.location())?;
+                cells::check_folders(path, &regions, &self.roots.locations())?;
                 open_on_disk(path, self.boxes_per_cell, self.budgets, regions)?
             }
         };

@@ -138,7 +138,7 @@ impl<'p> Restore<'p> {
     /// The regions that are named, whose folders lie apart from each other's and from everything else.
     pub(super) fn check_folders(&self, store: &Path) -> Result<RegionPaths> {
         let regions = cells::read_regions(self.regions.clone())?;
-        cells::check_folders(store, &regions, self.roots.location())?;
+        cells::check_folders(store, &regions, &self.roots.locations())?;
         if regions.values().map(PathBuf::as_path).chain([store]).any(|path| cells::overlaps(path, &self.repository)) {
             return Err(Error::invalid("the backups lie in a folder of the store, or the store in theirs"));
         }

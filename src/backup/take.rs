@@ -122,7 +122,7 @@ fn check_place(directory: &Directory, plan: &BackupPlan<'_>) -> Result<()> {
     if directory.cells().lie_with(&plan.repository) {
         return Err(Error::invalid("the backups would lie in a folder of the store, or the store in theirs"));
     }
-    if directory.roots_location().is_some_and(|roots| cells::overlaps(roots, &plan.repository)) {
+    if directory.roots_locations().into_iter().any(|roots| cells::overlaps(roots, &plan.repository)) {
         return Err(Error::invalid("the backups would lie with the root keys"));
     }
     Ok(())

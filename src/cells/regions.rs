@@ -150,9 +150,9 @@ pub(crate) fn read_regions(named: Vec<(String, PathBuf)>) -> Result<RegionPaths>
 }
 
 /// The folders of the store, its regions and its root keys must not lie in each other.
-pub(crate) fn check_folders(store: &Path, regions: &RegionPaths, roots: Option<&Path>) -> Result<()> {
+pub(crate) fn check_folders(store: &Path, regions: &RegionPaths, roots: &[&Path]) -> Result<()> {
     let folders: Vec<&Path> = std::iter::once(store).chain(regions.values().map(PathBuf::as_path)).collect();
-    if roots.is_some_and(|roots| folders.iter().any(|folder| overlaps(folder, roots))) {
+    if roots.iter().any(|roots| folders.iter().any(|folder| overlaps(folder, roots))) {
         return Err(Error::invalid("the root keys lie in a folder of the store, or the store in theirs"));
     }
     let lies_with_one_before = |place: usize| folders[..place].iter().any(|one| overlaps(one, folders[place]));

@@ -8,8 +8,6 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
-use subtle::ConstantTimeEq;
-
 use super::row::Epoch;
 use super::tenant::{Keeping, Tenant};
 use super::{Directory, Status, TENANTS};
@@ -17,7 +15,7 @@ use crate::clock::Deadline;
 use crate::engine::{Batch, Durability};
 use crate::error::{Error, Result};
 use crate::keys::{self, Change, Policy, Ring};
-use crate::kms::{RootId, WrapContext, WrapSecret};
+use crate::kms::{Call, RootId, WrapContext, WrapSecret, check_root};
 use crate::secret::Key32;
 
 /// Tenants whose epochs change with the syncs of one.
@@ -122,20 +120,11 @@ impl Directory {
     /// Has every root of `policy` that the tenant does not depend on yet wrap and unwrap something of no use.
     ///
     /// # Errors
-    /// As the root key answers; `Tampered` if it returns something else than it was given.
+    /// As the root key answers, or as it is proven not to do what is asked of one.
     pub(crate) fn prove_new_roots(&self, tenant: &Tenant, policy: &Policy) -> Result<()> {
         let known = self.with_outline(tenant, |outline| outline.policy.clone())?;
-        policy.roots().difference(&known.roots()).try_for_each(|root| self.prove(tenant, root))
-    }
-
-    fn prove(&self, tenant: &Tenant, root: &RootId) -> Result<()> {
-        let (roots, secret) = (self.register.roots(), WrapSecret::new(Key32::random(self.entropy())?));
-        let context = WrapContext::new(tenant.incarnation(), root.clone(), 0);
-        let returned = roots.unwrap(root, &roots.wrap(root, &secret, &context)?, &context)?;
-        match bool::from(returned.key().ct_eq(secret.key())) {
-            true => Ok(()),
-            false => Err(Error::tampered()),
-        }
+        let new = policy.roots().into_iter().filter(|root| !known.roots().contains(root));
+        new.into_iter().try_for_each(|root| check_root(&**self.register.roots(), root)?.prove())
     }
 
     /// The policy, epoch and root versions of a tenant's ring, and whatever else can be read without a root key.
@@ -239,7 +228,7 @@ impl Directory {
     /// The version under which a root key wraps now: it is asked to wrap something of no use.
     pub(crate) fn newest_version(&self, root: &RootId) -> Result<String> {
         let secret = WrapSecret::new(Key32::random(self.entropy())?);
-        let context = WrapContext::new(self.register.store_id(), root.clone(), 0);
+        let context = WrapContext::new(*self.register.store_id().as_bytes(), root.clone(), 0, Call::new()?);
         Ok(self.register.roots().wrap(root, &secret, &context)?.version)
     }
 }

@@ -45,9 +45,14 @@ impl Directory {
         &self.cells
     }
 
+    /// Where root keys are asked, outside of this process.
+    pub(crate) fn connections(&self) -> Vec<crate::kms::Connection> {
+        self.register.roots().connections()
+    }
+
     /// Where root keys lie, if they are files.
-    pub(crate) fn roots_location(&self) -> Option<&std::path::Path> {
-        self.register.roots().location()
+    pub(crate) fn roots_locations(&self) -> Vec<&std::path::Path> {
+        self.register.roots().locations()
     }
 
     /// Lends the rows while no tenant is made, deleted, suspended, resumed or stamped. Records are written all the

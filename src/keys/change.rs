@@ -12,7 +12,7 @@ use crate::context::Context;
 use crate::derive;
 use crate::entropy::Entropy;
 use crate::error::{Error, Result};
-use crate::kms::{RootId, RootKeys, WrapContext, WrapSecret, Wrapped};
+use crate::kms::{Call, RootId, RootKeys, WrapContext, WrapSecret, Wrapped};
 use crate::name::Incarnation;
 use crate::secret::Key32;
 
@@ -151,7 +151,7 @@ fn wrap_secrets(
     let mut secrets = BTreeMap::new();
     for root in policy.roots() {
         let secret = WrapSecret::new(Key32::random(entropy)?);
-        let context = WrapContext::new(incarnation, root.clone(), epoch);
+        let context = WrapContext::new(*incarnation.as_bytes(), root.clone(), epoch, Call::new()?);
         let answer = roots.wrap(root, &secret, &context)?;
         answer.check_limits()?;
         wrapped.push((root.clone(), answer));

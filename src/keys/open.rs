@@ -19,7 +19,7 @@ use crate::aead::XaesKey;
 use crate::cells::RingFile;
 use crate::derive;
 use crate::error::{Error, Result};
-use crate::kms::{RootError, RootId, RootKeys, WrapContext, WrapSecret};
+use crate::kms::{Call, RootError, RootId, RootKeys, WrapContext, WrapSecret};
 use crate::secret::Key32;
 
 /// The slots of a box that are the ones described, highest sequence first. Nothing in them is believed yet.
@@ -160,7 +160,8 @@ fn unwrap_ring_key(parsed: &Parsed, roots: &dyn RootKeys) -> Result<Key32> {
 
 fn unwrap_one(parsed: &Parsed, root: &RootId, roots: &dyn RootKeys) -> Result<WrapSecret, RootError> {
     let (_, wrapped) = parsed.roots.iter().find(|(id, _)| id == root).ok_or(RootError::Tampered)?;
-    roots.unwrap(root, wrapped, &WrapContext::new(parsed.incarnation, root.clone(), parsed.epoch))
+    let call = Call::new().map_err(|_| RootError::Unreachable)?;
+    roots.unwrap(root, wrapped, &WrapContext::new(*parsed.incarnation.as_bytes(), root.clone(), parsed.epoch, call))
 }
 
 fn open_ring_key(parsed: &Parsed, alternative: &Alternative<'_>, secrets: &[&Key32]) -> Result<Key32> {

@@ -1,16 +1,12 @@
 //! Root keys in local files: for development, for single machines, and for machines whose disk is guarded otherwise.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use subtle::ConstantTimeEq;
-use zeroize::Zeroizing;
-
-use super::{RootError, RootId, RootKeys, WrapContext, WrapSecret, Wrapped};
+use super::key_files::{self, Roots, Version, label, parse_label};
+use super::{Call, RootDescription, RootError, RootId, RootKeys, WrapContext, WrapSecret, Wrapped};
 use crate::aead::XaesKey;
 use crate::context::Context;
 use crate::derive;
@@ -20,13 +16,17 @@ use crate::folder;
 use crate::secret::Key32;
 
 /// Root keys in a folder of files, each 32 random bytes, named `<root id>.v<number>.key`. The highest number of a
-/// root is its current version; older ones only unwrap.
+/// root is its current version; older ones only unwrap. A version that was [destroyed](Self::destroy) leaves an empty
+/// file `<root id>.v<number>.destroyed`, and its number is not given again.
+///
+/// The folder is what counts: versions that another process makes or destroys there are seen at once, and a folder that
+/// is taken away is [`Unreachable`](RootError::Unreachable).
 ///
 /// Nothing is ever encrypted under the bytes of a file themselves: each wrap uses a key derived for one tenant and
 /// epoch.
 pub struct LocalRoots {
     folder: PathBuf,
-    roots: RwLock<BTreeMap<RootId, BTreeMap<u32, Arc<Key32>>>>,
+    roots: RwLock<Roots>,
     entropy: Arc<dyn Entropy>,
 }
 
@@ -42,12 +42,12 @@ impl LocalRoots {
         folder::make(&folder).map_err(|error| Error::io("the folder of root keys cannot be made", error))?;
         let folder = folder.canonicalize().map_err(|error| Error::io("the folder of root keys is not there", error))?;
         let metadata = folder.metadata().map_err(|error| Error::io("the folder of root keys is not there", error))?;
-        check_owner_only(metadata.permissions().mode(), "the folder of root keys")?;
-        let roots = RwLock::new(read_all(&folder)?);
+        key_files::check_owner_only(metadata.permissions().mode(), "the folder of root keys")?;
+        let roots = RwLock::new(key_files::read_all(&folder)?);
         Ok(Self { folder, roots, entropy: Arc::new(OsEntropy) })
     }
 
-    /// Opens the folder and makes the first version of `root` if it has none.
+    /// Opens the folder and makes the first version of `root` if it never had any.
     ///
     /// # Errors
     /// As [`open`](Self::open), and as [`RootId::new`].
@@ -67,11 +67,12 @@ impl LocalRoots {
     /// [`Unavailable`](crate::ErrorKind::Unavailable) if it cannot be written; then nothing has changed.
     pub fn generate(&self, root: &RootId) -> Result<String> {
         let key = Key32::random(&*self.entropy)?;
-        let mut roots = self.roots.write().unwrap_or_else(PoisonError::into_inner);
-        let newest = roots.get(root).and_then(BTreeMap::last_key_value);
-        let number = newest.map_or(1, |(last, _)| last + 1);
-        let path = self.folder.join(format!("{}.{}.key", root.as_str(), label(number)));
-        write_key_file(&path, &key).map_err(|error| Error::io("a root-key file cannot be written", error))?;
+        let mut roots = self.write();
+        *roots = key_files::read_all(&self.folder)?;
+        let number = next_number(roots.get(root));
+        let path = key_files::path_of(&self.folder, root, number);
+        key_files::write_key_file(&path, &key)
+            .map_err(|error| Error::io("a root-key file cannot be written", error))?;
         // The folder's own entry too: whoever made the folder may not have synced it.
         [Some(self.folder.as_path()), self.folder.parent()]
             .into_iter()
@@ -80,29 +81,111 @@ impl LocalRoots {
             .map_err(|error| Error::io("the folder of root keys cannot be synced", error))
             // Best effort: a file that may not last is worse than none.
             .inspect_err(|_| drop(std::fs::remove_file(&path)))?;
-        roots.entry(root.clone()).or_default().insert(number, Arc::new(key));
+        roots.entry(root.clone()).or_default().insert(number, Version::Living(Arc::new(key)));
         Ok(label(number))
     }
 
-    /// The versions of `root`, oldest first; the last is current.
-    #[must_use]
-    pub fn versions(&self, root: &RootId) -> Vec<String> {
-        self.read().get(root).map(|versions| versions.keys().map(|&number| label(number)).collect()).unwrap_or_default()
+    /// Destroys a version of `root` for good, the current one too: what it wrapped can never be unwrapped again. The
+    /// file is renamed, overwritten in place and emptied, each synced before this returns; on a medium that copies
+    /// (copy-on-write, snapshots, flash) the overwritten bytes may live on.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound) if there is no such living version;
+    /// [`Unavailable`](crate::ErrorKind::Unavailable) if the disk fails: then the next opening of the folder ends
+    /// what has begun, and the version may already be out of use.
+    pub fn destroy(&self, root: &RootId, version: &str) -> Result<()> {
+        let mut roots = self.write();
+        *roots = key_files::read_all(&self.folder)?;
+        let number = parse_label(version).filter(|number| living(&roots, root, *number).is_ok());
+        let number = number.ok_or_else(|| {
+            Error::new(crate::error::ErrorKind::NotFound, "there is no such version of this root key")
+        })?;
+        roots.entry(root.clone()).or_default().insert(number, Version::Destroyed);
+        key_files::destroy_key_file(&key_files::path_of(&self.folder, root, number))
+            .map_err(|error| Error::io("a root-key file cannot be destroyed", error))
     }
 
-    fn read(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<RootId, BTreeMap<u32, Arc<Key32>>>> {
+    /// The roots that have a version, or once had one, ascending.
+    #[must_use]
+    pub fn roots(&self) -> Vec<RootId> {
+        self.read().keys().cloned().collect()
+    }
+
+    /// The living versions of `root`, oldest first; the last is current.
+    #[must_use]
+    pub fn versions(&self, root: &RootId) -> Vec<String> {
+        let roots = self.read();
+        let versions = roots.get(root).into_iter().flatten();
+        versions.filter(|(_, version)| version.key().is_some()).map(|(&number, _)| label(number)).collect()
+    }
+
+    /// The version that wraps now.
+    fn current(&self, root: &RootId) -> Result<(u32, Arc<Key32>), RootError> {
+        let is_next_there = |number: u32| self.is_file(root, number + 1);
+        let known = newest(&self.read(), root);
+        match known {
+            Ok((number, key)) if self.is_file(root, number)? && !is_next_there(number)? => Ok((number, key)),
+            _ => {
+                self.read_again()?;
+                newest(&self.read(), root)
+            }
+        }
+    }
+
+    fn version(&self, root: &RootId, number: u32) -> Result<Arc<Key32>, RootError> {
+        let known = living(&self.read(), root, number);
+        match known {
+            Ok(key) if self.is_file(root, number)? => Ok(key),
+            _ => {
+                self.read_again()?;
+                living(&self.read(), root, number)
+            }
+        }
+    }
+
+    fn is_file(&self, root: &RootId, number: u32) -> Result<bool, RootError> {
+        key_files::path_of(&self.folder, root, number).try_exists().map_err(|_| RootError::Unreachable)
+    }
+
+    /// Another process may have made or destroyed versions meanwhile.
+    fn read_again(&self) -> Result<(), RootError> {
+        let mut roots = self.write();
+        *roots = key_files::read_all(&self.folder).map_err(|error| {
+            tracing::warn!(%error, "the folder of root keys cannot be read");
+            RootError::Unreachable
+        })?;
+        Ok(())
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, Roots> {
         self.roots.read().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, Roots> {
+        self.roots.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// `Disabled` for a root or version of which there is no trace, `Destroyed` for one whose trace says so.
+fn living(roots: &Roots, root: &RootId, number: u32) -> Result<Arc<Key32>, RootError> {
+    let version = roots.get(root).and_then(|versions| versions.get(&number)).ok_or(RootError::Disabled)?;
+    version.key().cloned().ok_or(RootError::Destroyed)
+}
+
+/// The highest number. If that was destroyed, no older one takes its place.
+fn newest(roots: &Roots, root: &RootId) -> Result<(u32, Arc<Key32>), RootError> {
+    let newest = roots.get(root).and_then(BTreeMap::last_key_value).ok_or(RootError::Disabled)?;
+    Ok((*newest.0, newest.1.key().cloned().ok_or(RootError::Destroyed)?))
+}
+
+fn next_number(versions: Option<&BTreeMap<u32, Version>>) -> u32 {
+    versions.and_then(BTreeMap::last_key_value).map_or(1, |(last, _)| last + 1)
 }
 
 impl RootKeys for LocalRoots {
     fn wrap(&self, root: &RootId, secret: &WrapSecret, context: &WrapContext) -> Result<Wrapped, RootError> {
-        let (version, key) = {
-            let roots = self.read();
-            let versions = roots.get(root).ok_or(RootError::Disabled)?;
-            let (&number, key) = versions.last_key_value().ok_or(RootError::Disabled)?;
-            (label(number), key.clone())
-        };
+        let (number, key) = self.current(root)?;
+        let version = label(number);
         let sealed = wrapping_key(&key, root, &version, context)
             .seal_key(&*self.entropy, associated(root, &version, context).as_slice(), secret.expose_secret())
             .map_err(|_| RootError::Unreachable)?;
@@ -111,16 +194,31 @@ impl RootKeys for LocalRoots {
 
     fn unwrap(&self, root: &RootId, wrapped: &Wrapped, context: &WrapContext) -> Result<WrapSecret, RootError> {
         let number = parse_label(&wrapped.version).ok_or(RootError::Tampered)?;
-        let key = self.read().get(root).and_then(|versions| versions.get(&number)).cloned();
-        let key = key.ok_or(RootError::Disabled)?;
+        let key = self.version(root, number)?;
         let secret = wrapping_key(&key, root, &wrapped.version, context)
             .open_key(associated(root, &wrapped.version, context).as_slice(), &wrapped.bytes)
             .map_err(|_| RootError::Tampered)?;
         WrapSecret::from_slice(&secret).ok_or(RootError::Tampered)
     }
 
-    fn location(&self) -> Option<&Path> {
-        Some(&self.folder)
+    fn describe(&self, root: &RootId, _: &Call) -> Result<RootDescription, RootError> {
+        let (number, _) = self.current(root)?;
+        Ok(RootDescription {
+            algorithm: Some("kc-xaes-256-gcm".to_owned()),
+            binds_context: Some(true),
+            current_version: Some(label(number)),
+            oldest_usable_version: self.versions(root).into_iter().next(),
+            // Whoever may read a file may copy and remove it.
+            deletion_allowed: Some(true),
+            exportable: Some(true),
+            recreates_missing_keys: Some(false),
+            location: Some(self.folder.display().to_string()),
+            ..RootDescription::new("local")
+        })
+    }
+
+    fn locations(&self) -> Vec<&Path> {
+        vec![&self.folder]
     }
 }
 
@@ -129,9 +227,6 @@ impl std::fmt::Debug for LocalRoots {
         f.debug_struct("LocalRoots").field("folder", &self.folder).finish_non_exhaustive()
     }
 }
-
-/// What the extension of a key file that is being made begins with; the number of its maker's process follows.
-const UNFINISHED: &str = "making-";
 
 fn wrapping_key(key: &Key32, root: &RootId, version: &str, context: &WrapContext) -> XaesKey {
     XaesKey::new(&derive::local_root(key, root.as_str(), version, context.incarnation(), context.epoch()))
@@ -145,98 +240,14 @@ fn associated(root: &RootId, version: &str, context: &WrapContext) -> Context {
         .u32(context.epoch())
 }
 
-fn label(number: u32) -> String {
-    format!("v{number}")
-}
-
-/// The number of a label as [`label`] writes it: no leading zero, no sign.
-fn parse_label(text: &str) -> Option<u32> {
-    let number = text.strip_prefix('v')?.parse().ok()?;
-    (number > 0 && label(number) == text).then_some(number)
-}
-
-fn read_all(folder: &Path) -> Result<BTreeMap<RootId, BTreeMap<u32, Arc<Key32>>>> {
-    let listing = |error| Error::io("the folder of root keys cannot be listed", error);
-    let mut roots: BTreeMap<RootId, BTreeMap<u32, Arc<Key32>>> = BTreeMap::new();
-    for entry in folder.read_dir().map_err(listing)? {
-        let path = entry.map_err(listing)?.path();
-        if remove_unfinished(&path).map_err(listing)? {
-            continue;
-        }
-        let Some((root, number)) = parse_file_name(&path) else { continue };
-        let key = read_key_file(&path)?;
-        let seen = roots.values().flat_map(BTreeMap::values).any(|other| bool::from(other.ct_eq(&key)));
-        if seen {
-            return Err(Error::invalid("two root-key files hold the same key"));
-        }
-        roots.entry(root).or_default().insert(number, Arc::new(key));
-    }
-    Ok(roots)
-}
-
-/// Files of other names are none of ours and are left alone.
-fn parse_file_name(path: &Path) -> Option<(RootId, u32)> {
-    let stem = path.file_name()?.to_str()?.strip_suffix(".key")?;
-    let (root, version) = stem.rsplit_once('.')?;
-    Some((RootId::new(root).ok()?, parse_label(version)?))
-}
-
-fn read_key_file(path: &Path) -> Result<Key32> {
-    let unreadable = |error| Error::io("a root-key file cannot be read", error);
-    let mut file = File::open(path).map_err(unreadable)?;
-    let metadata = file.metadata().map_err(unreadable)?;
-    if !metadata.is_file() || metadata.len() != 32 {
-        return Err(Error::invalid("a root-key file is not a regular file of exactly 32 bytes"));
-    }
-    check_owner_only(metadata.permissions().mode(), "a root-key file")?;
-    let key = Key32::try_with(|bytes| file.read_exact(bytes)).map_err(unreadable)?;
-    if bool::from(key.expose_secret().ct_eq(&[0; 32])) {
-        return Err(Error::invalid("a root-key file is all zero"));
-    }
-    Ok(key)
-}
-
-fn check_owner_only(mode: u32, what: &str) -> Result<()> {
-    if mode & 0o077 == 0 {
-        return Ok(());
-    }
-    Err(Error::invalid(format!("{what} is open to others than its owner (mode {:03o}); chmod go= it", mode & 0o777)))
-}
-
-/// Under another name first, so that no crash leaves half a key that no later opening accepts.
-fn write_key_file(path: &Path, key: &Key32) -> std::io::Result<()> {
-    let unfinished = path.with_extension(format!("{UNFINISHED}{}", std::process::id()));
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
-    file.write_all(Zeroizing::new(*key.expose_secret()).as_slice())?;
-    file.sync_all()?;
-    // A link and not a renaming: it fails if another process has made this version meanwhile.
-    let linked = fs::hard_link(&unfinished, path);
-    fs::remove_file(&unfinished)?;
-    linked
-}
-
-/// Removes what a crash left of a key that was being made. If another process is making one just now, that one fails
-/// and nothing else.
-fn remove_unfinished(path: &Path) -> std::io::Result<bool> {
-    let extension = path.extension().and_then(|extension| extension.to_str());
-    if !extension.is_some_and(|extension| extension.starts_with(UNFINISHED)) {
-        return Ok(false);
-    }
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-        _ => Ok(true),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::error::ErrorKind;
-    use crate::name::Incarnation;
     use std::fs;
 
     fn context(root: &RootId, epoch: u32) -> WrapContext {
-        WrapContext::new(Incarnation::new([7; 16]), root.clone(), epoch)
+        WrapContext::new([7; 16], root.clone(), epoch, Call::new().unwrap())
     }
 
     fn secret() -> WrapSecret {
@@ -251,7 +262,7 @@ mod tests {
         let wrapped = roots.wrap(&root, &secret(), &context(&root, 1)).unwrap();
         assert_eq!(roots.unwrap(&root, &wrapped, &context(&root, 1)).unwrap().expose_secret(), &[0xA5; 32]);
         assert_eq!(roots.unwrap(&root, &wrapped, &context(&root, 2)).unwrap_err(), RootError::Tampered);
-        let stranger = WrapContext::new(Incarnation::new([8; 16]), root.clone(), 1);
+        let stranger = WrapContext::new([8; 16], root.clone(), 1, Call::new().unwrap());
         assert_eq!(roots.unwrap(&root, &wrapped, &stranger).unwrap_err(), RootError::Tampered);
         assert_eq!(roots.generate(&root).unwrap(), "v2");
         let relabelled = Wrapped { version: "v2".into(), bytes: wrapped.bytes.clone() };
@@ -293,5 +304,77 @@ mod tests {
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(&folder.path().join("keys")), 0o700);
         assert_eq!(mode(&folder.path().join("keys/service.v1.key")), 0o600);
+    }
+
+    #[test]
+    fn a_destroyed_version_is_gone_for_good_and_its_number_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let keys = folder.path().join("keys");
+        let roots = LocalRoots::open_with_root(&keys, "service").unwrap();
+        let root = RootId::new("service").unwrap();
+        let old = roots.wrap(&root, &secret(), &context(&root, 1)).unwrap();
+        let elsewhere = LocalRoots::open(&keys).unwrap();
+        assert_eq!(roots.generate(&root).unwrap(), "v2");
+        assert_eq!(elsewhere.wrap(&root, &secret(), &context(&root, 1)).unwrap().version, "v2", "seen at once");
+        let bytes = fs::read(keys.join("service.v1.key")).unwrap();
+        let link = folder.path().join("the same inode");
+        fs::hard_link(keys.join("service.v1.key"), &link).unwrap();
+        roots.destroy(&root, "v1").unwrap();
+        assert!(!fs::read(&link).unwrap().windows(4).any(|part| part == &bytes[..4]), "overwritten in place");
+        for roots in [&roots, &elsewhere, &LocalRoots::open(&keys).unwrap()] {
+            assert_eq!(roots.unwrap(&root, &old, &context(&root, 1)).unwrap_err(), RootError::Destroyed);
+            assert_eq!(roots.versions(&root), ["v2"]);
+        }
+        assert_eq!(roots.destroy(&root, "v1").unwrap_err().kind(), ErrorKind::NotFound);
+        roots.destroy(&root, "v2").unwrap();
+        assert_eq!(roots.wrap(&root, &secret(), &context(&root, 1)).unwrap_err(), RootError::Destroyed);
+        let again = LocalRoots::open_with_root(&keys, "service").unwrap();
+        assert_eq!(
+            again.wrap(&root, &secret(), &context(&root, 1)).unwrap_err(),
+            RootError::Destroyed,
+            "not made anew"
+        );
+        assert_eq!(again.generate(&root).unwrap(), "v3");
+    }
+
+    #[test]
+    fn a_destruction_that_a_crash_cut_short_is_ended_by_the_next_opening() {
+        let folder = tempfile::tempdir().unwrap();
+        let keys = folder.path().join("keys");
+        LocalRoots::open_with_root(&keys, "service").unwrap();
+        fs::rename(keys.join("service.v1.key"), keys.join("service.v1.destroyed")).unwrap();
+        LocalRoots::open(&keys).unwrap();
+        assert_eq!(fs::read(keys.join("service.v1.destroyed")).unwrap(), [0; 0]);
+    }
+
+    #[test]
+    fn a_folder_that_is_taken_away_is_out_of_reach_until_it_is_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let keys = folder.path().join("keys");
+        let roots = LocalRoots::open_with_root(&keys, "service").unwrap();
+        let root = RootId::new("service").unwrap();
+        let wrapped = roots.wrap(&root, &secret(), &context(&root, 1)).unwrap();
+        fs::rename(&keys, folder.path().join("away")).unwrap();
+        assert_eq!(roots.unwrap(&root, &wrapped, &context(&root, 1)).unwrap_err(), RootError::Unreachable);
+        assert_eq!(roots.wrap(&root, &secret(), &context(&root, 1)).unwrap_err(), RootError::Unreachable);
+        fs::rename(folder.path().join("away"), &keys).unwrap();
+        assert!(roots.unwrap(&root, &wrapped, &context(&root, 1)).is_ok());
+    }
+
+    #[test]
+    fn a_check_proves_a_local_root_and_says_what_files_are() {
+        use crate::kms::RootFinding::{DeletionAllowed, Exportable, OldVersionsUnwrap};
+        let folder = tempfile::tempdir().unwrap();
+        let roots = LocalRoots::open_with_root(folder.path().join("keys"), "service").unwrap();
+        let root = RootId::new("service").unwrap();
+        let check = crate::kms::check_root(&roots, &root).unwrap();
+        assert_eq!((check.findings.as_slice(), check.version.as_str()), (&[Exportable, DeletionAllowed][..], "v1"));
+        check.prove().unwrap();
+        roots.generate(&root).unwrap();
+        let check = crate::kms::check_root(&roots, &root).unwrap();
+        assert_eq!(check.findings, [Exportable, DeletionAllowed, OldVersionsUnwrap]);
+        assert_eq!(check.description.oldest_usable_version.as_deref(), Some("v1"));
+        let nobody = RootId::new("nobody").unwrap();
+        assert_eq!(crate::kms::check_root(&roots, &nobody).unwrap_err(), RootError::Disabled);
     }
 }

@@ -3,12 +3,25 @@
 //! A root key wraps 32 random bytes at a time, fresh in every epoch, and nothing else: no record and no tenant key
 //! ever leaves this process to be encrypted.
 
+mod breaker;
+mod call;
+mod check;
+mod description;
+mod guard;
+mod key_files;
 mod local;
+mod set;
 
 use std::fmt;
 use std::path::Path;
+use std::time::Duration;
 
+pub use call::{CALL_DEADLINE, Call, CallId};
+pub use check::{RootCheck, RootFinding, check_root};
+pub use description::{Connection, RootDescription, RootRight};
+pub use guard::{BREAKER_PAUSE, Guarded};
 pub use local::LocalRoots;
+pub use set::RootSet;
 
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
@@ -20,11 +33,13 @@ pub(crate) const VERSION_MAX_LEN: usize = 128;
 /// The longest wrapped secret, in bytes.
 pub(crate) const WRAPPED_MAX_LEN: usize = 1024;
 
-/// What keeps root keys: local files ([`LocalRoots`]), later key services and HSMs.
+/// What keeps root keys: local files ([`LocalRoots`]), key services, later HSMs; several at once in a [`RootSet`].
 ///
 /// Implementations must be able to bind `context` (as associated data or by derivation) unless their kind of key
 /// has no place for it, and must answer failures with the right [`RootError`]: whether an owner has *refused* or a
-/// network has *failed* decides whether a tenant is shut out or served from cache.
+/// network has *failed* decides whether a tenant is shut out or served from cache. One that leaves the process answers
+/// within [`Call::patience`], sends [`Call::id`] along where a log of the other side can show it, names every host that
+/// it talks to in [`connections`](Self::connections), and is put into a [`Guarded`].
 pub trait RootKeys: Send + Sync + 'static {
     /// Wraps `secret` under the current version of `root`.
     ///
@@ -38,10 +53,36 @@ pub trait RootKeys: Send + Sync + 'static {
     /// See [`RootError`].
     fn unwrap(&self, root: &RootId, wrapped: &Wrapped, context: &WrapContext) -> Result<WrapSecret, RootError>;
 
-    /// The folder that holds the keys, if they are files: a store refuses roots that lie inside it. A provider that
-    /// wraps another passes this on.
-    fn location(&self) -> Option<&Path> {
+    /// What `root` is and allows, as far as the provider knows.
+    ///
+    /// # Errors
+    /// See [`RootError`]; [`Denied`](RootError::Denied) if this client may use the key and not look at it.
+    fn describe(&self, root: &RootId, call: &Call) -> Result<RootDescription, RootError> {
+        let _ = (root, call);
+        Ok(RootDescription::default())
+    }
+
+    /// Every place outside of this process that the provider can connect to.
+    fn connections(&self) -> Vec<Connection> {
+        Vec::new()
+    }
+
+    /// Whether using `root` leaves the process. Such calls stand in the audit trail.
+    fn is_external(&self, root: &RootId) -> bool {
+        let _ = root;
+        !self.connections().is_empty()
+    }
+
+    /// How long from now the provider has asked to be left alone, if its last answer was
+    /// [`Throttled`](RootError::Throttled) and said so.
+    fn retry_after(&self) -> Option<Duration> {
         None
+    }
+
+    /// The folders that hold the keys, if they are files: a store refuses roots that lie inside it. A provider that
+    /// wraps another passes this on.
+    fn locations(&self) -> Vec<&Path> {
+        Vec::new()
     }
 }
 
@@ -62,12 +103,13 @@ pub struct Wrapped {
     pub bytes: Vec<u8>,
 }
 
-/// What a wrapped secret is bound to, so that it opens for no other tenant, root or epoch.
+/// What a wrapped secret is bound to, so that it opens for no other tenant, root or epoch; and the call that asks.
 #[derive(Clone, Debug)]
 pub struct WrapContext {
     incarnation: Incarnation,
     root: RootId,
     epoch: u32,
+    call: Call,
 }
 
 /// Why a root key did not answer.
@@ -80,9 +122,9 @@ pub enum RootError {
     Throttled,
     /// The owner refuses.
     Denied,
-    /// The key or its version is switched off, or not there.
+    /// The key or its version is switched off, or no key of this name is there and nothing shows that there ever was.
     Disabled,
-    /// The key or its version is gone for good.
+    /// The key or its version was there, and is gone for good.
     Destroyed,
     /// The wrapped bytes do not authenticate.
     Tampered,
@@ -97,8 +139,24 @@ impl<T: RootKeys + ?Sized> RootKeys for std::sync::Arc<T> {
         (**self).unwrap(root, wrapped, context)
     }
 
-    fn location(&self) -> Option<&Path> {
-        (**self).location()
+    fn describe(&self, root: &RootId, call: &Call) -> Result<RootDescription, RootError> {
+        (**self).describe(root, call)
+    }
+
+    fn connections(&self) -> Vec<Connection> {
+        (**self).connections()
+    }
+
+    fn is_external(&self, root: &RootId) -> bool {
+        (**self).is_external(root)
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        (**self).retry_after()
+    }
+
+    fn locations(&self) -> Vec<&Path> {
+        (**self).locations()
     }
 }
 
@@ -143,8 +201,23 @@ impl WrapSecret {
 }
 
 impl WrapContext {
-    pub(crate) fn new(incarnation: Incarnation, root: RootId, epoch: u32) -> Self {
-        Self { incarnation, root, epoch }
+    /// The context of a tenant's incarnation (16 bytes, random), a root key and an epoch. The store makes its own; this
+    /// is for the tests of providers.
+    #[must_use]
+    pub fn new(incarnation: [u8; 16], root: RootId, epoch: u32, call: Call) -> Self {
+        Self { incarnation: Incarnation::new(incarnation), root, epoch, call }
+    }
+
+    /// The call that asks: its correlation id, and how long it may take.
+    #[must_use]
+    pub fn call(&self) -> &Call {
+        &self.call
+    }
+
+    /// The same context for a call with no more time than this.
+    #[must_use]
+    pub fn within(&self, patience: Duration) -> Self {
+        Self { call: self.call.within(patience), ..self.clone() }
     }
 
     /// The context as associated data: `ctx("strongroom/v1/kms", incarnation, root id, epoch)`.
@@ -192,6 +265,26 @@ impl fmt::Display for RootError {
 }
 
 impl std::error::Error for RootError {}
+
+impl RootError {
+    /// Whether the owner has refused, for now or for ever.
+    #[must_use]
+    pub fn is_refusal(self) -> bool {
+        matches!(self, Self::Denied | Self::Disabled | Self::Destroyed)
+    }
+
+    /// One word, for metrics.
+    fn label(self) -> &'static str {
+        match self {
+            Self::Unreachable => "unreachable",
+            Self::Throttled => "throttled",
+            Self::Denied => "denied",
+            Self::Disabled => "disabled",
+            Self::Destroyed => "destroyed",
+            Self::Tampered => "tampered",
+        }
+    }
+}
 
 impl From<RootError> for Error {
     fn from(error: RootError) -> Self {

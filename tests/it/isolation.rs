@@ -75,10 +75,11 @@ WriteBatch::commit           +    D     +     D      D    D         D       C   
 ";
 
 /// Methods that ask for no credential: two begin to open a store, one closes it; those of the desk ask with each request.
-const WITHOUT_CREDENTIAL: [&str; 6] = [
+const WITHOUT_CREDENTIAL: [&str; 7] = [
     "Strongroom::builder",
     "Strongroom::in_memory",
     "Strongroom::close",
+    "Strongroom::connections",
     "Strongroom::stats",
     "Strongroom::custody_desk",
     "CustodyDesk::folder",

@@ -57,7 +57,7 @@ impl RootKeys for Witness {
         self.roots.unwrap(root, wrapped, context)
     }
 
-    fn location(&self) -> Option<&Path> {
-        self.roots.location()
+    fn locations(&self) -> Vec<&Path> {
+        self.roots.locations()
     }
 }
