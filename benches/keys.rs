@@ -1,0 +1,135 @@
+//! Keys at work: sessions with and without the keys in memory, and moving tenants to the newest version of a root key.
+//!
+//! `cargo bench --profile dev --bench keys`
+
+mod support {
+    pub mod turns;
+}
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use criterion::{BatchSize, Criterion};
+use strongroom::identity::{Claims, Rejection, Verifier};
+use strongroom::{
+    Builder, LocalRoots, ManualClock, RootError, RootId, RootKeys, RootRotation, Strongroom, TenantSpec, WrapContext,
+    WrapSecret, Wrapped,
+};
+use support::turns::{in_turns, is_profiled, is_test};
+
+const ROOT: &str = "service";
+
+/// Root keys in files, and how often they were asked.
+#[derive(Clone)]
+struct Counted {
+    roots: Arc<LocalRoots>,
+    wraps: Arc<AtomicU64>,
+    unwraps: Arc<AtomicU64>,
+}
+
+impl Counted {
+    fn open(folder: &std::path::Path) -> Self {
+        let roots = Arc::new(LocalRoots::open_with_root(folder, ROOT).unwrap());
+        Self { roots, wraps: Arc::default(), unwraps: Arc::default() }
+    }
+
+    fn calls(&self) -> (u64, u64) {
+        (self.unwraps.load(Ordering::SeqCst), self.wraps.load(Ordering::SeqCst))
+    }
+
+    fn generate(&self) {
+        self.roots.generate(&RootId::new(ROOT).unwrap()).unwrap();
+    }
+}
+
+impl RootKeys for Counted {
+    fn wrap(&self, root: &RootId, secret: &WrapSecret, context: &WrapContext) -> Result<Wrapped, RootError> {
+        self.wraps.fetch_add(1, Ordering::SeqCst);
+        self.roots.wrap(root, secret, context)
+    }
+
+    fn unwrap(&self, root: &RootId, wrapped: &Wrapped, context: &WrapContext) -> Result<WrapSecret, RootError> {
+        self.unwraps.fetch_add(1, Ordering::SeqCst);
+        self.roots.unwrap(root, wrapped, context)
+    }
+}
+
+/// Every credential is the bench's, for a tenant of its own name, for an hour.
+struct Everybody;
+
+impl Verifier for Everybody {
+    fn verify(&self, credential: &str, now_secs: u64) -> Result<Claims, Rejection> {
+        let roles = ["read", "write", "custodian"].map(|role| format!("strongroom.{role}")).to_vec();
+        let (issuer, tenant, subject) = ("bench".to_owned(), credential.to_owned(), "bench".to_owned());
+        Ok(Claims { issuer, tenant, subject, expires_at_secs: now_secs + 3600, roles, scopes: None })
+    }
+}
+
+fn store(folder: &std::path::Path, roots: &Counted) -> Builder {
+    Strongroom::builder(folder.join("store"), roots.clone(), Everybody).service_speaker("bench", "service")
+}
+
+fn make(room: &Strongroom, tenants: usize) {
+    let spec = |number: usize| TenantSpec::new(format!("t{number}"), "bench", format!("t{number}"));
+    room.custody("service").unwrap().create_tenants((0..tenants).map(spec).collect()).unwrap();
+}
+
+/// Tenants per second, from a store whose keys are all on the disk. What is asked of root keys is counted, not timed away.
+fn rotation() {
+    println!(
+        "\nmoving every tenant to the newest version of a local root key, all synced: median (range over the rounds)"
+    );
+    println!("| tenants | tenants in a second | unwraps each | wraps each |");
+    println!("|---|---|---|---|");
+    for tenants in if is_test() { vec![40] } else { vec![1_000, 10_000] } {
+        let folder = tempfile::tempdir().unwrap();
+        let roots = Counted::open(&folder.path().join("keys"));
+        let room = store(folder.path(), &roots).open().unwrap();
+        make(&room, tenants);
+        let before = roots.calls();
+        let mut rounds = 0;
+        let [times] = in_turns(&mut [&mut || {
+            roots.generate();
+            let report = room.custody("service").unwrap().rotate_root(RootRotation::new(ROOT)).unwrap();
+            assert_eq!(report.moved.len(), tenants);
+            rounds += 1;
+        }]);
+        let after = roots.calls();
+        let each = |calls: u64| calls / (rounds * tenants as u64);
+        let mut speeds: Vec<f64> = times.iter().map(|time| tenants as f64 / time.as_secs_f64()).collect();
+        speeds.sort_by(f64::total_cmp);
+        println!(
+            "| {tenants} | {:.0} ({:.0}..{:.0}) | {} | {} |",
+            speeds[speeds.len() / 2],
+            speeds[0],
+            speeds[speeds.len() - 1],
+            each(after.0 - before.0),
+            each(after.1 - before.1),
+        );
+    }
+}
+
+/// Signing in while the keys are in memory, and after they have gone.
+fn sessions(criterion: &mut Criterion) {
+    let folder = tempfile::tempdir().unwrap();
+    let (roots, clock) = (Counted::open(&folder.path().join("keys")), ManualClock::new(1_800_000_000_000));
+    let room = store(folder.path(), &roots).clock(clock.clone()).open().unwrap();
+    make(&room, 1);
+    let mut group = criterion.benchmark_group("session");
+    group.bench_function("keys in memory", |bencher| bencher.iter(|| room.session("t0", "t0").unwrap()));
+    let forget = || clock.advance(Duration::from_secs(3601));
+    group.bench_function("keys asked for", |bencher| {
+        bencher.iter_batched(forget, |()| room.session("t0", "t0").unwrap(), BatchSize::PerIteration);
+    });
+    group.finish();
+}
+
+fn main() {
+    if !is_profiled() {
+        rotation();
+    }
+    let mut criterion = Criterion::default().configure_from_args();
+    sessions(&mut criterion);
+    criterion.final_summary();
+}
