@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use crate::audit::Actor;
 use crate::clock::{Clock, Deadline};
 use crate::directory::{Person, Speaker};
 use crate::error::{Error, ErrorKind, Result};
@@ -55,10 +56,15 @@ pub(crate) enum Right {
     Auditor,
 }
 
-/// Verifies a credential. The reason of a refusal goes to the event log and never to the caller.
-pub(crate) fn verify(verifier: &dyn Verifier, credential: &str, clock: &dyn Clock) -> Result<VerifiedIdentity> {
+/// Verifies a credential. The reason of a refusal goes to the event log and the audit trail, and never to the caller: see
+/// [`refuse`].
+pub(crate) fn verify(
+    verifier: &dyn Verifier,
+    credential: &str,
+    clock: &dyn Clock,
+) -> Result<VerifiedIdentity, Rejection> {
     let now_secs = clock.wall_ms() / 1000;
-    let claims = verifier.verify(credential, now_secs).map_err(refuse)?;
+    let claims = verifier.verify(credential, now_secs)?;
     VerifiedIdentity::admit(claims, clock)
 }
 
@@ -84,6 +90,11 @@ impl VerifiedIdentity {
 
     /// Checks that a tenant lists this identity's issuer *and* tenant claim, as one pair.
     /// Who it is, for what is written down of an act.
+    /// As whom the audit trail knows it.
+    pub(crate) fn actor(&self) -> Actor {
+        Actor::person(&self.speaker.issuer, &self.speaker.tenant, &self.subject)
+    }
+
     pub(crate) fn person(&self) -> Person {
         let Speaker { issuer, tenant } = self.speaker.clone();
         Person { issuer, tenant, subject: self.subject.clone() }
@@ -113,13 +124,13 @@ impl VerifiedIdentity {
     }
 
     /// The one constructor. Checks again what a verifier must have checked, because anyone can write a verifier.
-    fn admit(claims: Claims, clock: &dyn Clock) -> Result<Self> {
+    fn admit(claims: Claims, clock: &dyn Clock) -> Result<Self, Rejection> {
         let Claims { issuer, tenant, subject, expires_at_secs, roles, scopes } = claims;
         if issuer.is_empty() || tenant.is_empty() || subject.is_empty() {
-            return Err(refuse(Rejection::TenantMissing));
+            return Err(Rejection::TenantMissing);
         }
         let left_ms = expires_at_secs.saturating_mul(1000).checked_sub(clock.wall_ms()).filter(|&left| left > 0);
-        let left = Duration::from_millis(left_ms.ok_or_else(|| refuse(Rejection::Expired))?);
+        let left = Duration::from_millis(left_ms.ok_or(Rejection::Expired)?);
         let deadline = Deadline::after(clock, left.min(SESSION_MAX));
         let rights = rights_of(&roles, scopes.as_deref());
         Ok(Self { speaker: Speaker::new(issuer, tenant), subject, rights, deadline })
@@ -140,7 +151,8 @@ fn named(names: &[String]) -> BTreeSet<Right> {
     RIGHTS.iter().filter(|(name, _)| names.iter().any(|given| given == name)).map(|&(_, right)| right).collect()
 }
 
-fn refuse(reason: Rejection) -> Error {
+/// What the caller is told of a refusal.
+pub(crate) fn refuse(reason: Rejection) -> Error {
     tracing::info!(%reason, "a credential was refused");
     metrics::counter!("strongroom_credentials_refused_total").increment(1);
     match reason {
@@ -207,7 +219,7 @@ mod tests {
         let stopped = |change: fn(&mut Claims)| {
             let mut claims = claims();
             change(&mut claims);
-            assert_eq!(VerifiedIdentity::admit(claims, &*clock).unwrap_err().kind(), ErrorKind::Denied);
+            assert_eq!(refuse(VerifiedIdentity::admit(claims, &*clock).unwrap_err()).kind(), ErrorKind::Denied);
         };
         stopped(|claims| claims.tenant.clear());
         stopped(|claims| claims.issuer.clear());

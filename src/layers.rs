@@ -41,7 +41,7 @@ impl World {
 
     fn grant(&self, identity: &str, catalog: &str) -> Result<Session> {
         let clock: Arc<dyn Clock> = SystemClock::new();
-        let identity = Arc::new(crate::access::verify(&Gullible, identity, &*clock)?);
+        let identity = Arc::new(crate::access::verify(&Gullible, identity, &*clock).map_err(crate::access::refuse)?);
         let catalog = self.catalog(catalog);
         let open = Arc::new(AtomicBool::new(true));
         Ok(Session::new(Authority::grant(identity, catalog, clock, Arc::new(OsEntropy), open)?))

@@ -114,7 +114,6 @@ pub mod identity;
 mod directory;
 
 // What has been done to it
-#[expect(dead_code, reason = "the trail of a store will write what is read here")]
 pub mod audit;
 
 // The store's own records
@@ -151,7 +150,7 @@ pub use collection::{
 };
 pub use custody::{
     Custody, GenerationStatus, KeyStatus, RootRotation, RotationReport, TenantCustody, TenantSpec, TenantState,
-    TenantSummary, desk,
+    TenantSummary, Trail, desk,
 };
 pub use directory::{Person, Proposal, ProposedChange, Rules, Speaker, Stats};
 pub use engine::Durability;

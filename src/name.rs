@@ -91,6 +91,12 @@ impl Incarnation {
         Self(bytes)
     }
 
+    /// From its 32 lower-case hex digits, as `Debug` writes them.
+    pub(crate) fn from_hex(hex: &str) -> Option<Self> {
+        let number = u128::from_str_radix(hex, 16).ok()?;
+        (format!("{number:032x}") == hex).then(|| Self(number.to_be_bytes()))
+    }
+
     pub(crate) fn as_bytes(&self) -> &[u8; Self::LEN] {
         &self.0
     }

@@ -2,10 +2,11 @@
 //!
 //! It has no row of its own. The builder's configuration stands for it, and its root wraps with a secret key.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use zeroize::Zeroize;
 
 use crate::cells::{Cell, Cells};
 use crate::clock::Clock;
@@ -16,6 +17,7 @@ use crate::keys::{self, Belief, CachedRing, Change, Policy, Ring};
 use crate::kms::{RootId, RootKeys};
 use crate::name::Incarnation;
 use crate::seal::Table;
+use crate::secret::Key32;
 
 /// Where the store writes down what it knows.
 pub(crate) struct Register {
@@ -27,7 +29,13 @@ pub(crate) struct Register {
     roots: Arc<dyn RootKeys>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
+    /// Held by whoever makes the signing key.
+    signing: Mutex<()>,
 }
+
+/// What the store knows of itself as a whole.
+pub(crate) const STORE: Table = Table { keyspace: 0, collection: 0 };
+const SIGNING_KEY: &[u8] = b"signing key";
 
 impl Register {
     /// Opens tenant zero, making its ring in a new store.
@@ -48,7 +56,17 @@ impl Register {
         };
         let ring = CachedRing::new(clock.clone());
         ring.put(opened);
-        Ok(Self { store: belief.incarnation, belief: RwLock::new(belief), zero, policy, ring, roots, clock, entropy })
+        Ok(Self {
+            store: belief.incarnation,
+            belief: RwLock::new(belief),
+            zero,
+            policy,
+            ring,
+            roots,
+            clock,
+            entropy,
+            signing: Mutex::default(),
+        })
     }
 
     /// The store's id: the incarnation of tenant zero.
@@ -66,6 +84,7 @@ impl Register {
     }
 
     /// The store's own cell.
+    #[cfg(feature = "backup")]
     pub(crate) fn cell(&self) -> &Cell {
         &self.zero
     }
@@ -79,7 +98,11 @@ impl Register {
     }
 
     pub(crate) fn now_secs(&self) -> u64 {
-        self.clock.wall_ms() / 1000
+        self.now_ms() / 1000
+    }
+
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.clock.wall_ms()
     }
 
     /// The store's own ring. No root key is asked while it is in memory, because this is called while locks are held:
@@ -121,6 +144,33 @@ impl Register {
 
     pub(crate) fn apply(&self, batch: Batch) -> Result<()> {
         self.zero.engine.apply(batch)
+    }
+
+    /// Makes durable what was written without a sync.
+    pub(crate) fn sync(&self) -> Result<()> {
+        self.zero.engine.sync()
+    }
+
+    /// The secret half of the key that signs what leaves the store, made at first need.
+    pub(crate) fn signing_seed(&self) -> Result<Key32> {
+        let _signing = self.signing.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(mut seed) = self.get::<[u8; 32]>(STORE, &[SIGNING_KEY])? {
+            let secret = Key32::with(|bytes| bytes.copy_from_slice(&seed));
+            seed.zeroize();
+            return Ok(secret);
+        }
+        let seed = Key32::random(&*self.entropy)?;
+        self.write(STORE, &[SIGNING_KEY], seed.expose_secret())?;
+        Ok(seed)
+    }
+
+    /// Whether that key has been made.
+    #[cfg(feature = "backup")]
+    pub(crate) fn has_signing_key(&self) -> Result<bool> {
+        let mut seed = self.get::<[u8; 32]>(STORE, &[SIGNING_KEY])?;
+        let is_there = seed.is_some();
+        seed.zeroize();
+        Ok(is_there)
     }
 
     pub(crate) fn get<T: DeserializeOwned>(&self, table: Table, key: &[&[u8]]) -> Result<Option<T>> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::access;
+use crate::audit::Act;
 use crate::cells::{self, BOXES_MAX, Budgets, Cells, RegionPaths};
 use crate::clock::{Clock, SystemClock};
 use crate::collection::{Authority, Catalogs};
@@ -12,10 +13,11 @@ use crate::custody::desk::{CustodyDesk, Doors};
 use crate::custody::{Custody, TenantCustody};
 use crate::directory::{Directory, Speaker, Stats, Tenant};
 use crate::entropy::{Entropy, OsEntropy};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::identity::Verifier;
 use crate::keys::Policy;
 use crate::kms::{Connection, RootId, RootKeys};
+use crate::name::Incarnation;
 use crate::session::Session;
 
 /// A store of many tenants, open in this process. A cheap handle: `Clone`, `Send`, `Sync`; the store is released when
@@ -74,11 +76,12 @@ impl Strongroom {
     /// [`KeyRevoked`](crate::ErrorKind::KeyRevoked), [`Unavailable`](crate::ErrorKind::Unavailable) as the root keys
     /// answer; [`Corrupt`](crate::ErrorKind::Corrupt) if the tenant's cell or ring is damaged.
     pub fn session(&self, credential: &str, tenant: &str) -> Result<Session> {
-        let identity = access::verify(&*self.verifier, credential, &*self.clock)?;
         let found = self.directory.find(tenant);
+        let door = self.door(Act::SESSIONS_REFUSED, found.as_deref());
+        let identity = door.verify(credential)?;
         // Compared in either case, so that an unknown tenant takes the way of a forbidden one.
         let speakers = found.as_ref().map_or(&[][..], |tenant| tenant.speakers());
-        identity.check_speaks_for(speakers)?;
+        door.admits(identity.check_speaks_for(speakers), "the credential does not speak for the tenant")?;
         self.admit(identity, &found.ok_or_else(Error::denied)?)
     }
 
@@ -88,9 +91,10 @@ impl Strongroom {
     /// [`Denied`](crate::ErrorKind::Denied) if it speaks for none; [`Invalid`](crate::ErrorKind::Invalid) if it
     /// speaks for several, so that one must be named. Else as [`session`](Self::session).
     pub fn home_session(&self, credential: &str) -> Result<Session> {
-        let identity = access::verify(&*self.verifier, credential, &*self.clock)?;
+        let door = self.door(Act::SESSIONS_REFUSED, None);
+        let identity = door.verify(credential)?;
         match self.directory.of_speaker(identity.speaker()).as_slice() {
-            [] => Err(Error::denied()),
+            [] => door.admits(Err(Error::denied()), "the credential speaks for no tenant"),
             [tenant] => self.admit(identity, tenant),
             _ => Err(Error::invalid("the credential speaks for several tenants; name one")),
         }
@@ -104,9 +108,11 @@ impl Strongroom {
     /// [`Builder::service_speaker`].
     pub fn custody(&self, credential: &str) -> Result<Custody> {
         self.directory.sweep();
-        let identity = access::verify(&*self.verifier, credential, &*self.clock)?;
+        let door = self.door(Act::CUSTODY_REFUSED, None);
+        let identity = door.verify(credential)?;
         let (directory, clock) = (self.directory.clone(), self.clock.clone());
-        Custody::admit(identity, &self.service, directory, clock, self.is_open.clone())
+        let custody = Custody::admit(identity, &self.service, directory, clock, self.is_open.clone());
+        door.admits(custody, "the credential is not that of a custodian of the service")
     }
 
     /// Admits a custodian of one tenant: a credential with the role `strongroom.custodian` that speaks for it.
@@ -115,12 +121,14 @@ impl Strongroom {
     /// [`Denied`](crate::ErrorKind::Denied) unless it is one; an unknown tenant looks like a forbidden one.
     pub fn tenant_custody(&self, credential: &str, tenant: &str) -> Result<TenantCustody> {
         self.directory.sweep();
-        let identity = access::verify(&*self.verifier, credential, &*self.clock)?;
         let found = self.directory.find(tenant);
+        let door = self.door(Act::CUSTODY_REFUSED, found.as_deref());
+        let identity = door.verify(credential)?;
         let speakers = found.as_ref().map_or(&[][..], |tenant| tenant.speakers());
-        identity.check_speaks_for(speakers)?;
-        let (directory, tenant) = (self.directory.clone(), found.ok_or_else(Error::denied)?);
-        TenantCustody::admit(identity, directory, tenant, self.clock.clone(), self.is_open.clone())
+        door.admits(identity.check_speaks_for(speakers), "the credential does not speak for the tenant")?;
+        let (directory, tenant) = (self.directory.clone(), found.clone().ok_or_else(Error::denied)?);
+        let custody = TenantCustody::admit(identity, directory, tenant, self.clock.clone(), self.is_open.clone());
+        door.admits(custody, "the credential is not that of a custodian of the tenant")
     }
 
     /// The request handler for custodians of this store while it is open: see [`desk`](crate::desk).
@@ -153,9 +161,16 @@ impl Strongroom {
         &self.directory
     }
 
+    /// The door at which a credential is presented. Who is refused there is counted in the trail of the tenant whose door
+    /// it is, if there is one.
+    fn door(&self, refusals: Act, tenant: Option<&Tenant>) -> Door<'_> {
+        let trails = self.directory.trails();
+        Door { room: self, refusals, trail: tenant.map_or_else(|| trails.of_store(), Tenant::incarnation) }
+    }
+
     fn admit(&self, identity: access::VerifiedIdentity, tenant: &Arc<Tenant>) -> Result<Session> {
         self.directory.sweep();
-        tenant.check_active()?;
+        self.door(Act::SESSIONS_REFUSED, Some(tenant)).admits(tenant.check_active(), "the tenant is closed")?;
         let catalog = self.catalogs.get(&self.directory, tenant)?;
         let (clock, entropy) = (self.clock.clone(), self.entropy.clone());
         let authority = Authority::grant(Arc::new(identity), catalog, clock, entropy, self.is_open.clone())?;
@@ -167,6 +182,34 @@ impl Strongroom {
 impl Doors for Strongroom {
     fn custody(&self, credential: &str) -> Result<Custody> {
         self.custody(credential)
+    }
+}
+
+/// A door, and where it is counted whom it does not admit.
+struct Door<'r> {
+    room: &'r Strongroom,
+    refusals: Act,
+    trail: Incarnation,
+}
+
+impl Door<'_> {
+    fn verify(&self, credential: &str) -> Result<access::VerifiedIdentity> {
+        access::verify(&*self.room.verifier, credential, &*self.room.clock).map_err(|reason| {
+            self.count(reason.as_str());
+            access::refuse(reason)
+        })
+    }
+
+    /// Passes on what was decided, and counts it if it was a refusal.
+    fn admits<T>(&self, decision: Result<T>, reason: &'static str) -> Result<T> {
+        if decision.as_ref().is_err_and(|error| error.kind() == ErrorKind::Denied) {
+            self.count(reason);
+        }
+        decision
+    }
+
+    fn count(&self, reason: &'static str) {
+        self.room.directory.trails().count_refusal(self.trail, self.refusals.clone(), reason);
     }
 }
 

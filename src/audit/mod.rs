@@ -17,7 +17,12 @@ mod line;
 mod note;
 mod offline;
 mod proof;
+mod reading;
+mod refusals;
+mod trails;
 mod tree;
+#[cfg(test)]
+mod tests;
 
 pub use act::Act;
 pub use checkpoint::Checkpoint;
@@ -25,4 +30,6 @@ pub use event::{Actor, Event, Outcome};
 pub use note::VerifierKey;
 pub use offline::{Verified, verify_export};
 pub use proof::{prove_consistency, prove_inclusion, verify_consistency, verify_inclusion};
+pub use reading::Recorded;
+pub(crate) use trails::Trails;
 pub use tree::{Hash, Tree, leaf_hash};

@@ -9,9 +9,11 @@ use std::sync::Arc;
 use super::manifest::{Cell, Extent, Manifest, Part, Trust};
 use super::repository::Repository;
 use super::{Escrow, Progress, Teller, rows};
+use crate::audit::{Act, Actor, Event};
 use crate::cells::{self, Budgets, Cells, RegionPaths, RegionSite};
 use crate::clock::SystemClock;
 use crate::directory::{Directory, Refill, Row, Status};
+use crate::engine::Durability;
 use crate::entropy::OsEntropy;
 use crate::error::{Error, ErrorKind, Result};
 use crate::folder;
@@ -237,6 +239,9 @@ impl<'p> Restore<'p> {
             }
         }
         (report.files, report.bytes) = (manifest.files.len() as u64, manifest.bytes());
+        let event = Event::new(Act::STORE_RESTORED, Actor::Store).detail("backup", header.number);
+        let event = event.detail("tenants", report.tenants).detail("deleted since", report.deleted);
+        directory.trails().record(store, event, Durability::Synced)?;
         Ok(report)
     }
 

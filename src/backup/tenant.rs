@@ -7,9 +7,10 @@ use super::manifest::{File, Manifest, Part, Trust};
 use super::repository::Repository;
 use super::restore::graves;
 use super::rows;
+use crate::audit::Actor;
 use crate::cells;
 use crate::collection::Transplant;
-use crate::directory::{Directory, Newcomer, Row, Speaker, Tenant, check_speakers};
+use crate::directory::{ComesFrom, Directory, Newcomer, Row, Speaker, Tenant, check_speakers};
 use crate::engine::{Batch, Durability};
 use crate::error::{Error, ErrorKind, Result};
 use crate::folder;
@@ -86,10 +87,14 @@ pub(crate) fn check_restore(directory: &Directory, plan: &TenantRestore) -> Resu
 }
 
 /// Carries out a restore. Returns the new tenant and how many rows it has.
-pub(crate) fn restore_tenant(directory: &Directory, plan: &TenantRestore) -> Result<(std::sync::Arc<Tenant>, u64)> {
+pub(crate) fn restore_tenant(
+    directory: &Directory,
+    plan: &TenantRestore,
+    by: &Actor,
+) -> Result<(std::sync::Arc<Tenant>, u64)> {
     let Prepared { repository, manifest, row, from, newcomer } = prepare(directory, plan)?;
     let (tenant, to) = directory.create_veiled(&newcomer)?;
-    let outcome = fill(directory, &repository, &manifest, &row, &tenant, (&from, &to));
+    let outcome = fill(directory, &repository, &manifest, &row, &tenant, (&from, &to), by);
     match outcome {
         Ok(rows) => {
             tracing::info!(incarnation = ?tenant.incarnation(), rows, "restored a tenant beside the living");
@@ -152,6 +157,7 @@ fn fill(
     row: &Row,
     tenant: &Tenant,
     (from, to): (&Ring, &Ring),
+    by: &Actor,
 ) -> Result<u64> {
     let mut transplant = Transplant::new(from, to);
     let batch = Batch::new(Durability::Buffered);
@@ -186,7 +192,8 @@ fn fill(
     if row.stamped && !transplant.has_catalog() {
         return Err(Error::corrupt("the tenant's catalog is missing from the backup"));
     }
-    directory.unveil(tenant, transplant.has_catalog())?;
+    let comes_from = ComesFrom { original: row.incarnation, backup: manifest.header.number, by };
+    directory.unveil(tenant, transplant.has_catalog(), &comes_from)?;
     Ok(total)
 }
 

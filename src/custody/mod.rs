@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::access::{Right, VerifiedIdentity};
 #[cfg(feature = "backup")]
+use crate::audit::{Act, Event};
+#[cfg(feature = "backup")]
 use crate::backup::{
     self, BackupPlan, BackupReport, BackupSummary, EscrowLock, ExportReport, TenantRestore, VerifyReport,
 };
@@ -14,11 +16,13 @@ use crate::clock::Clock;
 use crate::directory::{Directory, Speaker, Stats};
 use crate::error::{Error, ErrorKind, Result};
 
+pub use self::audit::Trail;
 pub use self::rotation::{RootRotation, RotationReport};
 pub use self::tenant::{GenerationStatus, KeyStatus, TenantCustody};
 use self::tenants::check_all;
 pub use self::tenants::{TenantSpec, TenantState, TenantSummary};
 
+mod audit;
 pub mod desk;
 mod plans;
 mod rotation;
@@ -58,7 +62,7 @@ impl Custody {
     /// region is not there. Nothing was made then.
     pub fn create_tenant(&self, spec: TenantSpec) -> Result<TenantSummary> {
         self.check()?;
-        Ok(TenantSummary::of(&*self.directory.create(spec.check()?)?))
+        Ok(TenantSummary::of(&*self.directory.create(spec.check()?, &self.identity.actor())?))
     }
 
     /// Makes many tenants, durably and far faster than one by one: those that share a cell share their syncs. Returns
@@ -92,12 +96,12 @@ impl Custody {
         mut progress: impl FnMut(usize, usize),
     ) -> Result<Vec<TenantSummary>> {
         self.check()?;
-        let newcomers = check_all(specs)?;
+        let (newcomers, by) = (check_all(specs)?, self.identity.actor());
         let mut missing = &*self.directory.missing(&newcomers)?;
         let (total, there) = (newcomers.len(), |missing: &[_]| newcomers.len() - missing.len());
         progress(there(missing), total);
         while !missing.is_empty() {
-            let made = self.check().and_then(|()| self.directory.create_some(missing)).map_err(|error| {
+            let made = self.check().and_then(|()| self.directory.create_some(missing, &by)).map_err(|error| {
                 error.at(format_args!("{} of {total} tenants are there, the same call makes the rest", there(missing)))
             })?;
             missing = &missing[made.len()..];
@@ -115,7 +119,7 @@ impl Custody {
     /// in this process, and whether it is written down is unknown: call again.
     pub fn suspend_tenant(&self, name: &str) -> Result<()> {
         self.check()?;
-        self.directory.suspend(name)
+        self.directory.suspend(name, &self.identity.actor())
     }
 
     /// Admits the sessions of a suspended tenant again.
@@ -124,7 +128,7 @@ impl Custody {
     /// [`NotFound`](crate::ErrorKind::NotFound) if there is no such tenant.
     pub fn resume_tenant(&self, name: &str) -> Result<()> {
         self.check()?;
-        self.directory.resume(name)
+        self.directory.resume(name, &self.identity.actor())
     }
 
     /// Deletes a tenant: its sessions end, its ring is overwritten, its box is wiped. When this returns, no key of it
@@ -136,7 +140,7 @@ impl Custody {
     /// the store is next opened.
     pub fn delete_tenant(&self, name: &str) -> Result<()> {
         self.check()?;
-        self.directory.delete(name)?;
+        self.directory.delete(name, &self.identity.actor())?;
         Ok(())
     }
 
@@ -183,7 +187,11 @@ impl Custody {
     #[cfg(feature = "backup")]
     pub fn export_rings(&self, path: impl AsRef<Path>, lock: &EscrowLock) -> Result<ExportReport> {
         self.check()?;
-        backup::export(&self.directory, &*self.clock, path.as_ref(), lock)
+        self.witnessed(
+            Event::new(Act::RINGS_EXPORTED, self.identity.actor()),
+            || backup::export(&self.directory, &*self.clock, path.as_ref(), lock),
+            |event, done| event.detail("tenants", done.tenants).detail("damaged", done.damaged),
+        )
     }
 
     /// Makes a backup while the store goes on working.
@@ -197,7 +205,11 @@ impl Custody {
     #[cfg(feature = "backup")]
     pub fn backup(&self, plan: BackupPlan<'_>) -> Result<BackupReport> {
         self.check()?;
-        backup::take(&self.directory, &*self.clock, plan)
+        self.witnessed(
+            Event::new(Act::BACKUP_MADE, self.identity.actor()),
+            || backup::take(&self.directory, &*self.clock, plan),
+            |event, done| event.detail("backup", done.number).detail("bytes", done.bytes),
+        )
     }
 
     /// The backups of this store in a folder, oldest first. Their manifests are checked, and their files are not.
@@ -235,7 +247,7 @@ impl Custody {
     #[cfg(feature = "backup")]
     pub fn restore_tenant(&self, restore: &TenantRestore) -> Result<TenantSummary> {
         self.check()?;
-        let (tenant, _) = backup::restore_tenant(&self.directory, restore)?;
+        let (tenant, _) = backup::restore_tenant(&self.directory, restore, &self.identity.actor())?;
         Ok(TenantSummary::of(&tenant))
     }
 

@@ -7,6 +7,7 @@ use super::placement::{CellKind, Placement};
 use super::row::{Row, Speaker, Status};
 use super::tenant::Tenant;
 use super::{Directory, NEXT_CELL, STORE, TENANTS};
+use crate::audit::Actor;
 use crate::engine::{Batch, Durability};
 use crate::error::{Error, Result};
 use crate::keys::{self, Change, Policy, Ring};
@@ -44,9 +45,9 @@ impl Newcomer {
 
 impl Directory {
     /// Makes a tenant, durably.
-    pub(crate) fn create(&self, newcomer: Newcomer) -> Result<Arc<Tenant>> {
+    pub(crate) fn create(&self, newcomer: Newcomer, by: &Actor) -> Result<Arc<Tenant>> {
         self.cells.check_region(newcomer.region.as_ref())?;
-        let made = self.create_in_one_cell(&[&newcomer], Status::Active)?;
+        let made = self.create_in_one_cell(&[&newcomer], Status::Active, Some(by))?;
         let (tenant, ring) = made.into_iter().next().ok_or_else(|| Error::internal("no tenant was made"))?;
         // It is about to be used; those of a bulk are not, and would only keep their keys in memory.
         tenant.keys().put(ring);
@@ -84,14 +85,20 @@ impl Directory {
     }
 
     /// Makes as many of these tenants as one cell has room for, the first of them, durably and with the syncs of one.
-    pub(crate) fn create_some(&self, newcomers: &[&Newcomer]) -> Result<Vec<Arc<Tenant>>> {
-        Ok(self.create_in_one_cell(newcomers, Status::Active)?.into_iter().map(|(tenant, _)| tenant).collect())
+    pub(crate) fn create_some(&self, newcomers: &[&Newcomer], by: &Actor) -> Result<Vec<Arc<Tenant>>> {
+        Ok(self
+            .create_in_one_cell(newcomers, Status::Active, Some(by))?
+            .into_iter()
+            .map(|(tenant, _)| tenant)
+            .collect())
     }
 
+    /// Ordered by somebody, unless it is not for the trails to tell yet.
     pub(super) fn create_in_one_cell(
         &self,
         newcomers: &[&Newcomer],
         status: Status,
+        by: Option<&Actor>,
     ) -> Result<Vec<(Arc<Tenant>, Ring)>> {
         let first = newcomers.first().ok_or_else(|| Error::internal("no tenant is to be made"))?;
         let neighbours = newcomers.iter().take_while(|newcomer| newcomer.home() == first.home()).count();
@@ -115,7 +122,7 @@ impl Directory {
             self.register.put(&mut batch, TENANTS, &[row.name.as_str().as_bytes()], &row)?;
             rows.push(row);
         }
-        self.register.apply(batch)?;
+        self.trails.apply(batch, by.map_or_else(Vec::new, |by| self.entries_of_making(&rows, by)))?;
         let tenants: Vec<_> = rows.into_iter().map(|row| self.admit(row)).collect();
         tenants.iter().for_each(|tenant| tracing::info!(incarnation = ?tenant.incarnation(), "made a tenant"));
         #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]

@@ -2,6 +2,7 @@
 
 mod charter;
 mod create;
+mod entries;
 mod epochs;
 mod known;
 mod placement;
@@ -21,15 +22,17 @@ use serde::{Deserialize, Serialize};
 
 pub use charter::{Person, Proposal, ProposedChange, Rules};
 pub(crate) use create::{Newcomer, in_specs};
+use entries::Entry;
 pub(crate) use epochs::{Moved, Pace};
 use known::Known;
 pub use row::Speaker;
 pub(crate) use row::{Row, Status, check_speakers};
 #[cfg(feature = "backup")]
-pub(crate) use safekeeping::{Export, Refill};
+pub(crate) use safekeeping::{ComesFrom, Export, Refill};
 pub(crate) use tenant::Tenant;
 use tombstone::entomb;
 
+use crate::audit::{Act, Actor, Trails};
 use crate::cells::{self, CellStats, Cells};
 use crate::clock::{Clock, Deadline};
 use crate::engine::{Batch, Durability};
@@ -37,15 +40,14 @@ use crate::entropy::Entropy;
 use crate::error::{Error, ErrorKind, Result};
 use crate::keys::{self, CachedRing, Policy, Ring};
 use crate::kms::RootKeys;
-use crate::register::Register;
+use crate::name::Incarnation;
+use crate::register::{Register, STORE};
 use crate::seal::Table;
 
 /// Tenants by hidden name.
 const TENANTS: Table = Table { keyspace: 0, collection: 1 };
 /// Boxes whose tenants have gone and that are not clean yet: cell and box.
 const DIRTY: Table = Table { keyspace: 0, collection: 2 };
-/// One row that says that the store has been made, one with the number of the next cell.
-const STORE: Table = Table { keyspace: 0, collection: 0 };
 const NEXT_CELL: &[u8] = b"next cell";
 
 /// How often keys past their hard expiry are dropped from memory.
@@ -69,6 +71,7 @@ pub struct Stats {
 /// The tenants of a store, where they live and who may speak for them.
 pub(crate) struct Directory {
     register: Arc<Register>,
+    trails: Arc<Trails>,
     cells: Arc<Cells>,
     clock: Arc<dyn Clock>,
     known: RwLock<Known>,
@@ -87,12 +90,13 @@ impl Directory {
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Arc<Self>> {
-        let register = Register::open(&cells, roots, policy, clock.clone(), entropy)?;
+        let register = Arc::new(Register::open(&cells, roots, policy, clock.clone(), entropy)?);
         let directory = Self {
             known: RwLock::default(),
             changes: Mutex::default(),
             next_sweep: Mutex::new(Deadline::after(&*clock, SWEEP_EVERY)),
-            register: Arc::new(register),
+            trails: Arc::new(Trails::new(register.clone())),
+            register,
             cells,
             clock,
         };
@@ -114,8 +118,10 @@ impl Directory {
         self.known().of_speaker(speaker).cloned().collect()
     }
 
-    /// Drops the keys of tenants that have been idle past their hard expiry, if it is time to look.
+    /// Drops the keys of tenants that have been idle past their hard expiry, and writes the refusals of the last minute, if
+    /// it is time to look.
     pub(crate) fn sweep(&self) {
+        self.trails.write_refusals(Some(self.register.now_ms()));
         let mut next = self.next_sweep.lock().unwrap_or_else(PoisonError::into_inner);
         if !next.has_passed(&*self.clock) {
             return;
@@ -143,7 +149,7 @@ impl Directory {
     }
 
     /// Closes a tenant, then writes it down. After an error it is closed in this process; calling again writes again.
-    pub(crate) fn suspend(&self, name: &str) -> Result<()> {
+    pub(crate) fn suspend(&self, name: &str, by: &Actor) -> Result<()> {
         // At once, though a backup or the making of many tenants holds the directory.
         self.find_living(name)?.suspend()?;
         let _changes = self.begin_change();
@@ -152,16 +158,16 @@ impl Directory {
         tenant.suspend()?;
         tracing::info!(incarnation = ?tenant.incarnation(), "a tenant is suspended");
         let _row = tenant.begin_row_change();
-        self.write(&tenant.row(Status::Suspended))
+        self.write(&tenant.row(Status::Suspended), [Self::entry_of(&tenant, Act::TENANT_SUSPENDED, by)])
     }
 
     /// Writes down that a tenant is open, then opens it.
-    pub(crate) fn resume(&self, name: &str) -> Result<()> {
+    pub(crate) fn resume(&self, name: &str, by: &Actor) -> Result<()> {
         let _changes = self.begin_change();
         let tenant = self.find_living(name)?;
         if tenant.status() != Status::Active {
             let _row = tenant.begin_row_change();
-            self.write(&tenant.row(Status::Active))?;
+            self.write(&tenant.row(Status::Active), [Self::entry_of(&tenant, Act::TENANT_RESUMED, by)])?;
             tenant.set_status(Status::Active);
             tracing::info!(incarnation = ?tenant.incarnation(), "a tenant is active again");
         }
@@ -187,21 +193,21 @@ impl Directory {
             return Ok(());
         }
         let _row = tenant.begin_row_change();
-        self.write(&Row { stamped: true, ..tenant.row(tenant.status()) })?;
+        self.write(&Row { stamped: true, ..tenant.row(tenant.status()) }, [])?;
         tenant.set_stamped();
         Ok(())
     }
 
     /// Deletes a tenant: closed, row `destroying` with a tombstone (the commit point), both slots overwritten, its box wiped, its row
     /// gone. After a crash the next opening of the store goes on where it stopped.
-    pub(crate) fn delete(&self, name: &str) -> Result<()> {
+    pub(crate) fn delete(&self, name: &str, by: &Actor) -> Result<()> {
         let _changes = self.begin_change();
         let tenant = self.find(name).ok_or_else(no_such_tenant)?;
-        self.delete_found(&tenant)
+        self.delete_found(&tenant, Some(by))
     }
 
-    /// Deletes a tenant that has been found since the directory stands still.
-    fn delete_found(&self, tenant: &Tenant) -> Result<()> {
+    /// Deletes a tenant that has been found since the directory stands still, ordered by somebody unless it never was one.
+    fn delete_found(&self, tenant: &Tenant, by: Option<&Actor>) -> Result<()> {
         tenant.set_status(Status::Destroying);
         tenant.keys().clear();
         let row_change = tenant.begin_row_change();
@@ -209,7 +215,7 @@ impl Directory {
         let row = tenant.row(Status::Destroying);
         self.register.put(&mut batch, TENANTS, &[row.name.as_str().as_bytes()], &row)?;
         entomb(&mut batch, &ring, self.entropy(), row.incarnation, self.clock.wall_ms() / 1000)?;
-        self.register.apply(batch)?;
+        self.trails.apply(batch, by.map_or_else(Vec::new, |by| self.entries_of_deletion(&row, by, None)))?;
         drop(row_change);
         self.finish_deletion(tenant)?;
         // What somebody's scan kept from being wiped before may be free by now.
@@ -242,8 +248,11 @@ impl Directory {
         self.known.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self, row: &Row) -> Result<()> {
-        self.register.write(TENANTS, &[row.name.as_str().as_bytes()], row)
+    /// Writes a row with what the trails say of it, durably.
+    fn write(&self, row: &Row, entries: impl IntoIterator<Item = Entry>) -> Result<()> {
+        let mut batch = Batch::new(Durability::Synced);
+        self.register.put(&mut batch, TENANTS, &[row.name.as_str().as_bytes()], row)?;
+        self.trails.apply(batch, entries)
     }
 
     /// Makes a row known to this process.

@@ -4,13 +4,13 @@
 use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
-use zeroize::Zeroize;
 
 use super::tombstone::{TOMBSTONES, entomb};
 use super::{
     Arc, Batch, Cells, DIRTY, Directory, Durability, Error, Newcomer, Result, Ring, Row, STORE, Status, TENANTS, Table,
     Tenant, dirty_key, keys,
 };
+use crate::audit::Actor;
 use crate::cells::Cell;
 use crate::engine::View;
 use crate::name::{Incarnation, TenantName};
@@ -19,7 +19,6 @@ use crate::secret::Key32;
 
 /// Incarnations whose rings have been exported, and as what.
 const EXPORTS: Table = Table { keyspace: 0, collection: 8 };
-const SIGNING_KEY: &[u8] = b"signing key";
 const EXPORT_COUNT: &[u8] = b"exports";
 /// Rows changed at once.
 const BATCH_ROWS: usize = 1024;
@@ -87,23 +86,12 @@ impl Directory {
 
     /// The secret half of the key that signs what leaves the store, made at first need.
     pub(crate) fn signing_seed(&self) -> Result<Key32> {
-        let _changes = self.begin_change();
-        if let Some(mut seed) = self.register.get::<[u8; 32]>(STORE, &[SIGNING_KEY])? {
-            let secret = Key32::with(|bytes| bytes.copy_from_slice(&seed));
-            seed.zeroize();
-            return Ok(secret);
-        }
-        let seed = Key32::random(self.entropy())?;
-        self.register.write(STORE, &[SIGNING_KEY], seed.expose_secret())?;
-        Ok(seed)
+        self.register.signing_seed()
     }
 
     /// Whether that key has been made.
     pub(crate) fn has_signing_key(&self) -> Result<bool> {
-        let mut seed = self.register.get::<[u8; 32]>(STORE, &[SIGNING_KEY])?;
-        let is_made = seed.is_some();
-        seed.zeroize();
-        Ok(is_made)
+        self.register.has_signing_key()
     }
 
     /// How many exports have begun. One that has a higher number than this is of a later moment.
@@ -198,7 +186,8 @@ impl Directory {
         TENANTS.delete(&mut batch, &ring, &[row.name.as_str().as_bytes()])?;
         self.mark_dirty(&mut batch, &ring, (row.cell, row.box_number))?;
         entomb(&mut batch, &ring, self.entropy(), row.incarnation, self.register.now_secs())?;
-        self.register.apply(batch)?;
+        let because = Some("it had been deleted since the backup was made");
+        self.trails.apply(batch, self.entries_of_deletion(row, &Actor::Store, because))?;
         self.forget(row);
         Ok(())
     }
@@ -223,7 +212,7 @@ impl Directory {
     /// Takes back that a tenant's box has a catalog: it comes back as it was before it had one.
     pub(crate) fn unstamp(&self, row: &Row) -> Result<()> {
         let _changes = self.begin_change();
-        self.write(&Row { stamped: false, ..row.clone() })
+        self.write(&Row { stamped: false, ..row.clone() }, [])
     }
 
     /// Marks boxes that no row names as not clean: they are wiped before they are used.
@@ -238,14 +227,14 @@ impl Directory {
     /// the next opening removes it if a crash comes first.
     pub(crate) fn create_veiled(&self, newcomer: &Newcomer) -> Result<(Arc<Tenant>, Ring)> {
         self.cells.check_region(newcomer.region.as_ref())?;
-        let made = self.create_in_one_cell(&[newcomer], Status::Destroying)?;
+        let made = self.create_in_one_cell(&[newcomer], Status::Destroying, None)?;
         made.into_iter().next().ok_or_else(|| Error::internal("no tenant was made"))
     }
 
     /// Deletes a tenant that was made under a veil, and never another that has taken its name since.
     pub(crate) fn delete_veiled(&self, tenant: &Tenant) -> Result<()> {
         let _changes = self.begin_change();
-        if self.knows(tenant) { self.delete_found(tenant) } else { Ok(()) }
+        if self.knows(tenant) { self.delete_found(tenant, None) } else { Ok(()) }
     }
 
     /// Whether this very tenant is there still.
@@ -262,13 +251,13 @@ impl Directory {
     ///
     /// # Errors
     /// `Conflict` if somebody has begun to delete it, though the deletion is not finished yet.
-    pub(crate) fn unveil(&self, tenant: &Tenant, stamped: bool) -> Result<()> {
+    pub(crate) fn unveil(&self, tenant: &Tenant, stamped: bool, comes_from: &ComesFrom<'_>) -> Result<()> {
         let _changes = self.begin_change();
         if !self.knows(tenant) || tenant.term() != 0 {
             return Err(Error::conflict("the tenant was deleted while it was restored"));
         }
         let row_change = tenant.begin_row_change();
-        self.write(&Row { stamped, ..tenant.row(Status::Active) })?;
+        self.write(&Row { stamped, ..tenant.row(Status::Active) }, self.entries_of_restore(tenant, comes_from))?;
         drop(row_change);
         if stamped {
             tenant.set_stamped();
@@ -281,6 +270,14 @@ impl Directory {
     pub(crate) fn engine_of(&self, tenant: &Tenant) -> Result<Arc<dyn crate::engine::Engine>> {
         self.cells.engine(tenant.cell_number())
     }
+}
+
+/// Whose records a restored tenant has.
+pub(crate) struct ComesFrom<'a> {
+    pub(crate) original: Incarnation,
+    pub(crate) backup: u64,
+    /// Who ordered it.
+    pub(crate) by: &'a Actor,
 }
 
 impl Export {

@@ -29,7 +29,7 @@ fn a_suspension_acts_at_once_though_somebody_holds_the_directory() {
     let directory = room.directory();
     std::thread::scope(|scope| {
         let held = directory.begin_change();
-        let suspending = scope.spawn(|| directory.suspend("contoso"));
+        let suspending = scope.spawn(|| directory.suspend("contoso", &Actor::Store));
         while room.session("contoso", "contoso").is_ok() {
             assert!(!suspending.is_finished());
             std::thread::yield_now();
@@ -39,7 +39,7 @@ fn a_suspension_acts_at_once_though_somebody_holds_the_directory() {
         suspending.join().unwrap().unwrap();
     });
     assert_eq!(directory.find("contoso").unwrap().status(), Status::Suspended);
-    directory.resume("contoso").unwrap();
+    directory.resume("contoso", &Actor::Store).unwrap();
     room.session("contoso", "contoso").unwrap();
 }
 
@@ -73,8 +73,8 @@ mod veiled {
         directory.delete_veiled(&first).unwrap();
         assert!(directory.find("then").is_none(), "the control");
         let (second, _) = directory.create_veiled(&newcomer()).unwrap();
-        directory.delete("then").unwrap();
-        directory.create(newcomer()).unwrap();
+        directory.delete("then", &Actor::Store).unwrap();
+        directory.create(newcomer(), &Actor::Store).unwrap();
         directory.delete_veiled(&second).unwrap();
         assert_eq!(directory.find("then").unwrap().status(), Status::Active);
     }
@@ -87,7 +87,13 @@ mod veiled {
         let (tenant, _) = directory.create_veiled(&newcomer()).unwrap();
         // A deletion that could not be finished.
         tenant.set_status(Status::Destroying);
-        assert_eq!(directory.unveil(&tenant, false).unwrap_err().kind(), ErrorKind::Conflict);
+        assert_eq!(
+            directory
+                .unveil(&tenant, false, &ComesFrom { original: tenant.incarnation(), backup: 1, by: &Actor::Store })
+                .unwrap_err()
+                .kind(),
+            ErrorKind::Conflict
+        );
         assert_eq!(tenant.status(), Status::Destroying);
     }
 
@@ -97,7 +103,7 @@ mod veiled {
         let room = in_memory(folder.path()).open().unwrap();
         let directory = room.directory();
         let marks = || -> Vec<(u32, u32)> { directory.register.list(DIRTY, &[]).unwrap() };
-        let living = directory.create(newcomer()).unwrap();
+        let living = directory.create(newcomer(), &Actor::Store).unwrap();
         let place = (living.cell_number(), living.box_number());
         directory.soil(place.0, &[place.1]).unwrap();
         assert_eq!(marks(), [place]);
@@ -109,7 +115,7 @@ mod veiled {
         directory.clean_boxes().unwrap();
         assert!(directory.known().placement.is_occupied(place.0, place.1), "it is its tenant's until that is gone");
         assert_eq!(marks(), [place]);
-        directory.delete("then").unwrap();
+        directory.delete("then", &Actor::Store).unwrap();
         assert_eq!(marks(), [], "it goes with the deletion");
         assert!(!directory.known().placement.is_occupied(place.0, place.1));
     }

@@ -109,9 +109,11 @@ pub enum Rejection {
     Other,
 }
 
-impl fmt::Display for Rejection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Rejection {
+    /// The reason, in words that stay the same: the audit trail counts by them.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
             Self::TooLong => "the credential is too long",
             Self::Malformed => "the credential is malformed",
             Self::DuplicateMember => "a member occurs twice",
@@ -138,7 +140,13 @@ impl fmt::Display for Rejection {
             Self::ProofRequired => "the credential is bound to a key of its holder",
             Self::Unavailable => "what is needed to verify the credential cannot be reached",
             Self::Other => "the verifier refused the credential",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 

@@ -214,6 +214,7 @@ fn read_everything(room: &Strongroom) -> Tenants {
 fn check(folder: &Path, before: &Tenants, scripts: Vec<Script>) -> Result<(Tenants, usize), String> {
     let room = on_disk(folder).open().expect("the store opens without help");
     let found = read_everything(&room);
+    crate::trails::agree(&room);
     let mut compared = 0;
     for (writer, (acknowledged, mut ops)) in scripts.into_iter().enumerate() {
         let own = |tenants: &Tenants| -> Tenants {

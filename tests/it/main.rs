@@ -49,4 +49,5 @@ mod support;
 mod tamper;
 mod threads;
 mod tidy;
+mod trails;
 mod witness;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use strongroom::{
     Collection, CollectionDef, Durability, Expected, ManualClock, Policy, Result, RootRotation, Rules, Session,
-    Strongroom, TenantSpec, Version, WriteBatch,
+    Strongroom, TenantSpec, Trail, Version, WriteBatch,
 };
 
 use strongroom::desk::{Act, Done, Reply, Request};
@@ -21,6 +21,7 @@ type Notes = Collection<u64, Vec<u8>>;
 const NOTES: CollectionDef<u64, Vec<u8>> = CollectionDef::bytes("notes").ordered();
 const OTHER_ISSUER: &str = "https://other.example";
 const KEY: u64 = 1;
+const CONTOSO: Trail<'_> = Trail::Tenant("contoso");
 
 /// A store with the tenant `contoso`, which has one record, and two neighbours: `fabrikam`, and `twin`, for which
 /// another issuer speaks with the same tenant claim as contoso's.
@@ -121,6 +122,11 @@ impl World {
             "create_tenant" => custody.create_tenant(TenantSpec::new("newcomer", ISSUER, "newcomer")).map(drop),
             "create_tenants" => custody.create_tenants(newcomers()).map(drop),
             "create_tenants_with" => custody.create_tenants_with(newcomers(), |_, _| {}).map(drop),
+            "audit_events" => custody.audit_events(CONTOSO, 0, 10).map(|events| assert!(!events.is_empty())),
+            "audit_verify" => custody.audit_verify(CONTOSO, None).map(drop),
+            "audit_export" => custody.audit_export(CONTOSO, std::io::sink()).map(drop),
+            "audit_checkpoint" => custody.audit_checkpoint(CONTOSO).map(drop),
+            "audit_key" => custody.audit_key(CONTOSO).map(drop),
             "suspend_tenant" => custody.suspend_tenant("contoso"),
             "resume_tenant" => custody.resume_tenant("contoso"),
             "delete_tenant" => custody.delete_tenant("contoso"),
@@ -162,6 +168,11 @@ impl World {
             "propose_policy" => drop(custody.propose_policy(policy(), "another")?),
             "propose_rules" => drop(custody.propose_rules(Rules::default(), "another")?),
             "withdraw" => custody.withdraw(number)?,
+            "audit_events" => assert!(!custody.audit_events(0, 10)?.is_empty()),
+            "audit_verify" => assert!(custody.audit_verify(None)?.size > 0),
+            "audit_export" => drop(custody.audit_export(std::io::sink())?),
+            "audit_checkpoint" => drop(custody.audit_checkpoint()?),
+            "audit_key" => drop(custody.audit_key()?),
             "apply" => custody.apply(number)?,
             _ => panic!("no call for TenantCustody::{method}"),
         }
