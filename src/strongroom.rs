@@ -183,6 +183,10 @@ impl Doors for Strongroom {
     fn custody(&self, credential: &str) -> Result<Custody> {
         self.custody(credential)
     }
+
+    fn tenant_custody(&self, credential: &str, tenant: &str) -> Result<TenantCustody> {
+        self.tenant_custody(credential, tenant)
+    }
 }
 
 /// A door, and where it is counted whom it does not admit.

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::Custody;
 use crate::clock::Deadline;
 use crate::directory::{Moved, Pace, Tenant};
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::kms::RootId;
 use crate::name::TenantName;
 
@@ -16,10 +18,11 @@ pub struct RootRotation<'p> {
     root: String,
     per_second: u32,
     progress: Box<dyn FnMut(usize, usize) + 'p>,
+    stop: Box<dyn FnMut() -> bool + 'p>,
 }
 
 /// What a run has done.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct RotationReport {
     /// The root key.
@@ -47,7 +50,7 @@ struct Run<'r, 'p> {
 impl<'p> RootRotation<'p> {
     /// Tenants that depend on `root` move to its newest version, and the store itself if it does.
     pub fn new(root: impl Into<String>) -> Self {
-        Self { root: root.into(), per_second: u32::MAX, progress: Box::new(|_, _| {}) }
+        Self { root: root.into(), per_second: u32::MAX, progress: Box::new(|_, _| {}), stop: Box::new(|| false) }
     }
 
     /// At most so many tenants in a second; as many as possible unless said otherwise.
@@ -59,6 +62,13 @@ impl<'p> RootRotation<'p> {
     /// Called with how many of the store's tenants have been looked at, and how many there are.
     pub fn on_progress(mut self, progress: impl FnMut(usize, usize) + 'p) -> Self {
         self.progress = Box::new(progress);
+        self
+    }
+
+    /// Asked, as often as `on_progress` is called, whether to stop. The run is [`Closed`](ErrorKind::Closed) then, and the
+    /// same call goes on where it stopped.
+    pub fn stop_when(mut self, stop: impl FnMut() -> bool + 'p) -> Self {
+        self.stop = Box::new(stop);
         self
     }
 }
@@ -100,6 +110,9 @@ impl Pace for Run<'_, '_> {
         }
         self.seen += seen;
         (self.rotation.progress)(self.seen, self.total);
+        if (self.rotation.stop)() {
+            return Err(Error::new(ErrorKind::Closed, "the rotation was stopped; the same call goes on from there"));
+        }
         self.custody.check()
     }
 

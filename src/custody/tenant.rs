@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use serde::{Deserialize, Serialize};
+
 use crate::access::{Right, VerifiedIdentity};
 use crate::clock::Clock;
 use crate::directory::{Directory, Proposal, ProposedChange, Rules, Status, Tenant};
@@ -25,7 +27,7 @@ pub struct TenantCustody {
 }
 
 /// What is known of a tenant's keys.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct KeyStatus {
     /// Whose consent opens them.
@@ -39,7 +41,7 @@ pub struct KeyStatus {
 }
 
 /// One living generation of a tenant's keys.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct GenerationStatus {
     /// Its number.
@@ -61,6 +63,12 @@ impl TenantCustody {
         let custody = Self { identity, directory, tenant, clock, store_is_open };
         custody.check()?;
         Ok(custody)
+    }
+
+    /// Who acts.
+    #[must_use]
+    pub fn identity(&self) -> &VerifiedIdentity {
+        &self.identity
     }
 
     /// The tenant.

@@ -20,6 +20,7 @@ pub struct TenantSpec {
     region: Option<String>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     own_cell: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     policy: Option<Policy>,
 }
 

@@ -30,6 +30,7 @@ pub struct Person {
 
 /// What the custodians of a tenant have agreed on among themselves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[must_use = "rules hold once a custodian has proposed them and they were applied"]
 pub struct Rules {
     pub(crate) two_custodians: bool,
@@ -55,6 +56,7 @@ pub struct Proposal {
 
 /// What is to be, if a proposal is applied.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ProposedChange {
     /// Another policy of root keys, in a new epoch.

@@ -8,6 +8,7 @@ mod escrow;
 pub(crate) mod fuzz;
 mod open;
 mod policy;
+mod policy_text;
 mod reader;
 mod ring;
 mod slot;

@@ -3,8 +3,6 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use crate::derive;
 use crate::error::{Error, ErrorKind, Result};
 use crate::kms::{RootError, RootId};
@@ -24,8 +22,7 @@ const HARD_EXPIRY_MAX_SECS: u32 = 7 * 24 * 3600;
 /// | `any_of([["service", "customer"]])` | both: neither can open anything alone |
 ///
 /// A tenant has at most 4 alternatives and 4 distinct root keys, the recovery root included.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Vec<u8>", into = "Vec<u8>")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use = "a policy holds once a tenant is made with it or its custodian applies it"]
 pub struct Policy {
     /// After this long the roots are asked again.
@@ -56,11 +53,14 @@ pub(super) struct Alternative<'p> {
 }
 
 impl Policy {
+    pub(super) const REFRESH_SECS: u32 = 300;
+    pub(super) const HARD_EXPIRY_SECS: u32 = 3600;
+
     /// The policy of a tenant whose keys the service manages: one root, and that is the service's.
     pub fn service_managed(root: RootId) -> Self {
         Self {
-            refresh_secs: 300,
-            hard_expiry_secs: 3600,
+            refresh_secs: Self::REFRESH_SECS,
+            hard_expiry_secs: Self::HARD_EXPIRY_SECS,
             recovery_limit_secs: 0,
             alternatives: vec![vec![root]],
             recovery: None,
@@ -85,8 +85,13 @@ impl Policy {
         };
         let mut alternatives = alternatives.into_iter().map(sorted).collect::<Result<Vec<_>>>()?;
         alternatives.sort();
-        let policy =
-            Self { refresh_secs: 300, hard_expiry_secs: 3600, recovery_limit_secs: 0, alternatives, recovery: None };
+        let policy = Self {
+            refresh_secs: Self::REFRESH_SECS,
+            hard_expiry_secs: Self::HARD_EXPIRY_SECS,
+            recovery_limit_secs: 0,
+            alternatives,
+            recovery: None,
+        };
         policy.checked()
     }
 
@@ -124,7 +129,7 @@ impl Policy {
         self.recovery.as_ref()
     }
 
-    fn checked(self) -> Result<Self> {
+    pub(super) fn checked(self) -> Result<Self> {
         let is_timely = self.refresh_secs >= 1 && self.hard_expiry_secs <= HARD_EXPIRY_MAX_SECS;
         match self.is_well_formed() && is_timely {
             true => Ok(self),

@@ -22,6 +22,7 @@ pub use description::{Connection, RootDescription, RootRight};
 pub use guard::{BREAKER_PAUSE, Guarded};
 pub use local::LocalRoots;
 pub use set::RootSet;
+use serde::{Deserialize, Serialize};
 
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
@@ -87,7 +88,8 @@ pub trait RootKeys: Send + Sync + 'static {
 }
 
 /// The name of a root key: 1 to 63 bytes by the rule of [`TenantName`](crate::TenantName).
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct RootId(String);
 
 /// 32 random bytes on their way to or from a root key. Wiped when dropped.
@@ -175,6 +177,20 @@ impl RootId {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl TryFrom<String> for RootId {
+    type Error = Error;
+
+    fn try_from(id: String) -> Result<Self> {
+        Self::new(id)
+    }
+}
+
+impl From<RootId> for String {
+    fn from(id: RootId) -> Self {
+        id.0
     }
 }
 

@@ -7,10 +7,11 @@ use std::net::Shutdown;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use strongroom::desk::{self, Act, CustodyDesk, Done, Extent, REQUEST_MAX_LEN, Reply, Request, Seal};
-use strongroom::{ErrorKind, Strongroom, TenantSpec, TenantState};
+use strongroom::desk::{self, Act, CustodyDesk, Done, Extent, REQUEST_MAX_LEN, Reply, Request, Seal, TenantAct};
+use strongroom::{ErrorKind, LocalRoots, Policy, RootId, Rules, Strongroom, TenantSpec, TenantState};
 use tempfile::TempDir;
 
 use crate::support::{self, CUSTODIAN, ISSUER, user};
@@ -186,6 +187,68 @@ fn no_token_is_shown_to_anybody() {
         let answer = String::from_utf8(answer).unwrap();
         assert!(answer.contains("Invalid") && !answer.contains("secret"), "{answer}");
     }
+}
+
+/// The same, and its root keys.
+fn with_roots() -> (TempDir, Strongroom, Arc<LocalRoots>) {
+    let folder = tempfile::tempdir().unwrap();
+    let roots = Arc::new(LocalRoots::open_with_root(folder.path().join("keys"), "service").unwrap());
+    let room = Strongroom::in_memory(roots.clone(), support::Plain).service_speaker(ISSUER, "service").open().unwrap();
+    support::make_tenants(&room, &["contoso", "fabrikam"]);
+    (folder, room, roots)
+}
+
+#[test]
+fn a_tenants_own_custodians_act_through_their_own_door() {
+    let (_folder, room, roots) = with_roots();
+    roots.generate(&RootId::new("second").unwrap()).unwrap();
+    let desk = room.custody_desk();
+    let act = |act| Act::ForTenant { tenant: "contoso".into(), act };
+    let token = format!("{ISSUER}|contoso|custodian");
+    let ask = |wanted, dry_run| ask_as(&desk, &token, act(wanted), dry_run);
+    for stranger in [CUSTODIAN.to_owned(), user("contoso"), format!("{ISSUER}|fabrikam|custodian")] {
+        for dry_run in [false, true] {
+            assert_eq!(ask_as(&desk, &stranger, act(TenantAct::RotateKeys), dry_run), Err(ErrorKind::Denied));
+        }
+    }
+    assert!(matches!(ask(TenantAct::WhoAmI, false), Ok(Done::Identity(who)) if who.speaker.tenant == "contoso"));
+    assert_eq!(ask(TenantAct::RotateKeys, false), Ok(Done::Generation(2)));
+    let policy = || Policy::any_of([["service"], ["second"]]).unwrap();
+    let propose = || TenantAct::ProposePolicy { policy: policy(), reason: "two are better".into() };
+    let Ok(Done::Planned(changes)) = ask(propose(), true) else { panic!("planned") };
+    assert_eq!(changes[0].of, "proposal 1 of tenant contoso");
+    assert_eq!(ask(TenantAct::Apply { proposal: 1 }, true), Err(ErrorKind::NotFound), "nothing was proposed");
+    assert_eq!(ask(propose(), false), Ok(Done::Proposed(1)));
+    let Ok(Done::Planned(changes)) = ask(TenantAct::Apply { proposal: 1 }, true) else { panic!("planned") };
+    assert!(changes[0].to.as_ref().is_some_and(|to| to.contains("second")), "{changes:?}");
+    let before = ask(TenantAct::Keys, false).unwrap();
+    for quiet in [TenantAct::RotateRoots, TenantAct::RotateKeys, TenantAct::Withdraw { proposal: 1 }] {
+        assert!(matches!(ask(quiet, true), Ok(Done::Planned(changes)) if changes.len() == 1));
+    }
+    assert_eq!(ask(TenantAct::Keys, false).unwrap(), before, "dry runs change nothing");
+    assert_eq!(ask(TenantAct::Apply { proposal: 1 }, false), Ok(Done::Acknowledged));
+    let Ok(Done::Keys(keys)) = ask(TenantAct::Keys, false) else { panic!("keys") };
+    assert_eq!((keys.policy, keys.epoch, keys.generations.len()), (policy(), 2, 2));
+    assert_eq!(ask(TenantAct::RotateRoots, false), Ok(Done::Acknowledged));
+    assert_eq!(ask(TenantAct::Proposals, false), Ok(Done::Proposals(vec![])));
+    let rules = || TenantAct::ProposeRules { rules: Rules::default().two_custodians(true), reason: "four eyes".into() };
+    assert_eq!(ask(rules(), false), Ok(Done::Proposed(2)));
+    assert_eq!(ask(TenantAct::Withdraw { proposal: 2 }, false), Ok(Done::Acknowledged));
+    assert_eq!(ask(TenantAct::Rules, false), Ok(Done::Rules(Rules::default())));
+    room.session(&user("contoso"), "contoso").unwrap().collections().unwrap();
+}
+
+#[test]
+fn tenants_move_to_a_new_version_of_a_root_over_the_desk() {
+    let (_folder, room, roots) = with_roots();
+    let desk = room.custody_desk();
+    let rotate = || Act::RotateRoot { root: "service".into(), per_second: None };
+    roots.generate(&RootId::new("service").unwrap()).unwrap();
+    assert!(matches!(ask_as(&desk, CUSTODIAN, rotate(), true), Ok(Done::Planned(changes)) if changes.len() == 2));
+    let Ok(Done::Rotated(report)) = ask(&desk, rotate()) else { panic!("rotated") };
+    assert_eq!((report.moved.len(), report.already, report.left.len()), (2, 0, 0));
+    let Ok(Done::Rotated(report)) = ask(&desk, rotate()) else { panic!("rotated") };
+    assert_eq!((report.moved.len(), report.already), (0, 2));
 }
 
 /// A store on disk whose desk has the folder `vault`.

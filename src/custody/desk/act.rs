@@ -4,14 +4,17 @@ use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "backup")]
 use super::safekeeping;
+use super::tenant_act::TenantAct;
+use super::wire::Progress;
 #[cfg(feature = "backup")]
 use super::wire::Secret;
 use super::{Folders, Line};
+use crate::access::VerifiedIdentity;
 #[cfg(feature = "backup")]
 use crate::backup::{BackupReport, BackupSummary, ExportReport, VerifyReport};
-use crate::custody::{Custody, TenantSpec, TenantState, TenantSummary};
-use crate::directory::{Speaker, Stats};
-use crate::error::Result;
+use crate::custody::{Custody, KeyStatus, RootRotation, RotationReport, TenantSpec, TenantState, TenantSummary};
+use crate::directory::{Proposal, Rules, Speaker, Stats};
+use crate::error::{Error, Result};
 use crate::name::TenantName;
 
 /// What a custodian may ask for. The names in JSON are those here in lower case, with underscores.
@@ -51,6 +54,21 @@ pub enum Act {
     DeleteTenant {
         /// Its name.
         name: String,
+    },
+    /// [`Custody::rotate_root`]. Answered with [`Done::Rotated`].
+    RotateRoot {
+        /// The root key.
+        root: String,
+        /// At most so many tenants in a second.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        per_second: Option<u32>,
+    },
+    /// An act of a tenant's own custodian, through [`Strongroom::tenant_custody`](crate::Strongroom::tenant_custody).
+    ForTenant {
+        /// The tenant.
+        tenant: String,
+        /// What is asked for.
+        act: TenantAct,
     },
     /// [`Custody::export_rings`], into a file that is not there yet. Answered with [`Done::Exported`].
     #[cfg(feature = "backup")]
@@ -145,6 +163,18 @@ pub enum Done {
     Tenants(Vec<TenantSummary>),
     /// One tenant.
     Tenant(TenantSummary),
+    /// Which tenants have been moved to the newest version of a root key.
+    Rotated(RotationReport),
+    /// A tenant's keys.
+    Keys(KeyStatus),
+    /// The generation of a tenant's keys that is written under now.
+    Generation(u32),
+    /// What a tenant's custodians have agreed on.
+    Rules(Rules),
+    /// What is proposed, oldest first.
+    Proposals(Vec<Proposal>),
+    /// The number of what has been proposed.
+    Proposed(u32),
     /// What lies in the escrow.
     #[cfg(feature = "backup")]
     Exported(ExportReport),
@@ -200,7 +230,7 @@ impl Act {
     pub(super) fn run(self, custody: &Custody, folders: &Folders, line: &mut Line<'_>) -> Result<Done> {
         let acknowledged = |()| Done::Acknowledged;
         match self {
-            Self::WhoAmI => Ok(Done::Identity(identity(custody))),
+            Self::WhoAmI => Ok(Done::Identity(Identity::of(custody.identity()))),
             Self::Status => status(custody).map(Done::Status),
             Self::ListTenants => custody.tenants().map(Done::Tenants),
             Self::ShowTenant { name } => custody.tenant(&name).map(Done::Tenant),
@@ -208,6 +238,8 @@ impl Act {
             Self::SuspendTenant { name } => custody.suspend_tenant(&name).map(acknowledged),
             Self::ResumeTenant { name } => custody.resume_tenant(&name).map(acknowledged),
             Self::DeleteTenant { name } => custody.delete_tenant(&name).map(acknowledged),
+            Self::RotateRoot { root, per_second } => rotate_root(custody, &root, per_second, line),
+            Self::ForTenant { .. } => Err(for_another_door()),
             #[cfg(feature = "backup")]
             other => safekeeping::run(other, custody, folders, line),
         }
@@ -227,6 +259,8 @@ impl Act {
                 let from = Some(tenant.state.as_str().to_owned());
                 Ok(vec![Change { of: of_tenant(&tenant.name), from, to: None, is_final: true }])
             }
+            Self::RotateRoot { root, .. } => plan_rotation(custody, &root),
+            Self::ForTenant { .. } => Err(for_another_door()),
             #[cfg(feature = "backup")]
             other => safekeeping::plan(other, custody, folders),
         }
@@ -252,16 +286,47 @@ fn plan_state(tenant: &TenantSummary, to: TenantState) -> Result<Vec<Change>> {
     Ok(Some(tenant.state).filter(|state| *state != to).map(change).into_iter().collect())
 }
 
-fn of_tenant(name: &TenantName) -> String {
+pub(super) fn of_tenant(name: &TenantName) -> String {
     format!("tenant {}", name.as_str())
 }
 
-fn identity(custody: &Custody) -> Identity {
-    let identity = custody.identity();
-    Identity {
-        speaker: identity.speaker().clone(),
-        subject: identity.subject().to_owned(),
-        ends_at_secs: identity.ends_at_secs(),
+/// The desk has sent a tenant's act to the service's door.
+fn for_another_door() -> Error {
+    Error::internal("an act of a tenant's own custodian")
+}
+
+fn rotate_root(custody: &Custody, root: &str, per_second: Option<u32>, line: &mut Line<'_>) -> Result<Done> {
+    let has_gone = std::cell::Cell::new(false);
+    let rotation = RootRotation::new(root)
+        .on_progress(|done, total| {
+            let progress = Progress { of: "tenants".to_owned(), done: done as u64, total: total as u64 };
+            has_gone.set(line.tell(progress).is_err());
+        })
+        .stop_when(|| has_gone.get());
+    let rotation = per_second.into_iter().fold(rotation, RootRotation::per_second);
+    custody.rotate_root(rotation).map(Done::Rotated)
+}
+
+fn plan_rotation(custody: &Custody, root: &str) -> Result<Vec<Change>> {
+    let (tenants, unknown) = custody.check_rotate_root(root)?;
+    let change = |of: String| Change {
+        of,
+        from: Some("an epoch under some version of the root key".to_owned()),
+        to: Some("an epoch under its newest, unless it is there already".to_owned()),
+        is_final: true,
+    };
+    let named = tenants.iter().map(of_tenant);
+    let rest = (unknown > 0).then(|| format!("{unknown} tenants whose rings cannot be read now"));
+    Ok(named.chain(rest).map(change).collect())
+}
+
+impl Identity {
+    pub(super) fn of(identity: &VerifiedIdentity) -> Self {
+        Self {
+            speaker: identity.speaker().clone(),
+            subject: identity.subject().to_owned(),
+            ends_at_secs: identity.ends_at_secs(),
+        }
     }
 }
 

@@ -46,6 +46,7 @@ mod folders;
 #[cfg(feature = "backup")]
 mod safekeeping;
 mod socket;
+mod tenant_act;
 mod wire;
 
 use std::io;
@@ -58,9 +59,10 @@ pub use act::{Extent, Seal};
 pub use client::ask;
 use folders::Folders;
 pub use socket::DeskSocket;
+pub use tenant_act::TenantAct;
 pub use wire::{Progress, REQUEST_MAX_LEN, Refusal, Reply, Request, Secret, VERSION};
 
-use super::Custody;
+use super::{Custody, TenantCustody};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -78,6 +80,7 @@ pub struct CustodyDesk {
 /// The doors that a desk leads to: the very same that everybody else goes through.
 pub(crate) trait Doors: Send + Sync {
     fn custody(&self, credential: &str) -> Result<Custody>;
+    fn tenant_custody(&self, credential: &str, tenant: &str) -> Result<TenantCustody>;
 }
 
 /// Where replies go, until one does not arrive.
@@ -131,6 +134,14 @@ impl CustodyDesk {
 
     fn answer(&self, request: &[u8], line: &mut Line<'_>) -> Result<Done> {
         let Request { token, act, dry_run, .. } = Request::parse(request)?;
+        if let Act::ForTenant { tenant, act } = act {
+            let custody = self.doors.tenant_custody(token.expose_secret(), &tenant)?;
+            drop(token);
+            return match dry_run {
+                true => act.plan(&custody).map(Done::Planned),
+                false => act.run(&custody),
+            };
+        }
         let custody = self.doors.custody(token.expose_secret())?;
         drop(token);
         match dry_run {
