@@ -43,6 +43,7 @@ Custody::audit_export        +    D     D     D      D    D         D       C   
 Custody::audit_checkpoint    +    D     D     D      D    D         D       C         +       N      C
 Custody::audit_key           +    D     D     D      D    D         D       C         +       N      C
 TenantCustody::tenant        +    D    D    D    D    D    D    +    +    +    +
+TenantCustody::identity      +    D    D    D    D    D    D    +    +    +    +
 TenantCustody::keys          +    D    D    D    D    D    D    C    +    D    C
 TenantCustody::rotate_roots  +    D    D    D    D    D    D    C    +    D    C
 TenantCustody::rotate_keys   +    D    D    D    D    D    D    C    +    D    C

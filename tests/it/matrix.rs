@@ -160,6 +160,7 @@ impl World {
         self.befall(column);
         match method {
             "tenant" => assert_eq!(custody.tenant().as_str(), "contoso"),
+            "identity" => assert_eq!(custody.identity().speaker().tenant, "contoso"),
             "keys" => assert_eq!(custody.keys()?.epoch, 1),
             "rotate_roots" => custody.rotate_roots()?,
             "rotate_keys" => assert_eq!(custody.rotate_keys()?, 2),
