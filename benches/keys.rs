@@ -3,20 +3,21 @@
 //! `cargo bench --profile dev --bench keys`
 
 mod support {
+    #[expect(dead_code, reason = "nothing here is profiled")]
     pub mod turns;
 }
 
+use std::hint::black_box;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use criterion::{BatchSize, Criterion};
 use strongroom::identity::{Claims, Rejection, Verifier};
 use strongroom::{
     Builder, LocalRoots, ManualClock, RootError, RootId, RootKeys, RootRotation, Strongroom, TenantSpec, WrapContext,
     WrapSecret, Wrapped,
 };
-use support::turns::{in_turns, is_profiled, is_test};
+use support::turns::{each, in_turns, is_test, ratio};
 
 const ROOT: &str = "service";
 
@@ -97,6 +98,7 @@ fn rotation() {
         }]);
         let after = roots.calls();
         let each = |calls: u64| calls / (rounds * tenants as u64);
+        #[expect(clippy::cast_precision_loss, reason = "numbers of tenants are small")]
         let mut speeds: Vec<f64> = times.iter().map(|time| tenants as f64 / time.as_secs_f64()).collect();
         speeds.sort_by(f64::total_cmp);
         println!(
@@ -111,25 +113,26 @@ fn rotation() {
 }
 
 /// Signing in while the keys are in memory, and after they have gone.
-fn sessions(criterion: &mut Criterion) {
+fn sessions() {
     let folder = tempfile::tempdir().unwrap();
     let (roots, clock) = (Counted::open(&folder.path().join("keys")), ManualClock::new(1_800_000_000_000));
     let room = store(folder.path(), &roots).clock(clock.clone()).open().unwrap();
     make(&room, 1);
-    let mut group = criterion.benchmark_group("session");
-    group.bench_function("keys in memory", |bencher| bencher.iter(|| room.session("t0", "t0").unwrap()));
-    let forget = || clock.advance(Duration::from_secs(3601));
-    group.bench_function("keys asked for", |bencher| {
-        bencher.iter_batched(forget, |()| room.session("t0", "t0").unwrap(), BatchSize::PerIteration);
-    });
-    group.finish();
+    let count = if is_test() { 2 } else { 2_000 };
+    let sign_in = || drop(black_box(room.session("t0", "t0").unwrap()));
+    let [warm, cold] = in_turns(&mut [&mut || (0..count).for_each(|_| sign_in()), &mut || {
+        (0..count).for_each(|_| {
+            clock.advance(Duration::from_secs(3601));
+            sign_in();
+        });
+    }]);
+    println!("\nsigning in, local root key: median");
+    println!("| keys in memory | keys asked for | ratio |");
+    println!("|---|---|---|");
+    println!("| {} | {} | {} |", each(&warm, count), each(&cold, count), ratio(&warm, &cold));
 }
 
 fn main() {
-    if !is_profiled() {
-        rotation();
-    }
-    let mut criterion = Criterion::default().configure_from_args();
-    sessions(&mut criterion);
-    criterion.final_summary();
+    sessions();
+    rotation();
 }

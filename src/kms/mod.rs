@@ -21,8 +21,8 @@ pub use check::{RootCheck, RootFinding, check_root};
 pub use description::{Connection, RootDescription, RootRight};
 pub use guard::{BREAKER_PAUSE, Guarded};
 pub use local::LocalRoots;
-pub use set::RootSet;
 use serde::{Deserialize, Serialize};
+pub use set::RootSet;
 
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};

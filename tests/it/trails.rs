@@ -90,7 +90,7 @@ fn what_custodians_do_stands_in_the_trails_with_who_did_it() {
 #[test]
 fn a_trail_goes_on_after_a_restart_and_grows_out_of_its_checkpoints() {
     let folder = tempfile::tempdir().unwrap();
-    let (mut kept, mut export, mut key) = (Vec::new(), Vec::new(), None);
+    let (mut kept, mut export, mut key) = (Vec::<String>::new(), Vec::new(), None);
     for round in 0..4 {
         let room = support::on_disk(folder.path()).open().unwrap();
         let custody = room.custody(CUSTODIAN).unwrap();
