@@ -34,8 +34,10 @@ acts! {
     POLICY_PROPOSED = "policy proposed";
     /// A proposed policy was put in force.
     POLICY_APPLIED = "policy applied";
+    /// Other rules were proposed.
+    RULES_PROPOSED = "rules proposed";
     /// A proposal was taken back.
-    POLICY_WITHDRAWN = "policy withdrawn";
+    PROPOSAL_WITHDRAWN = "proposal withdrawn";
     /// The rules of a tenant (dual control, automatic rotation, escrow) were changed.
     RULES_CHANGED = "rules changed";
     /// A custodian ordered fresh wrap secrets and a fresh ring key.

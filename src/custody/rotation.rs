@@ -90,7 +90,7 @@ impl Custody {
         let total = self.directory.stats().tenants;
         let mut run = Run { custody: self, rotation, report, seen: 0, total };
         let (root, version) = (run.report.root.clone(), run.report.version.clone());
-        self.directory.move_to_newest(&root, &version, &mut run)?;
+        self.directory.move_to_newest(&root, &version, &self.identity.actor(), &mut run)?;
         Ok(run.report)
     }
 }

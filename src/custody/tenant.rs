@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde::{Deserialize, Serialize};
 
 use crate::access::{Right, VerifiedIdentity};
+use crate::audit::{Act, Event};
 use crate::clock::Clock;
 use crate::directory::{Directory, Proposal, ProposedChange, Rules, Status, Tenant};
 use crate::error::{Error, ErrorKind, Result};
@@ -103,7 +104,7 @@ impl TenantCustody {
     /// changes the keys at the same time. The old epoch is whole then.
     pub fn rotate_roots(&self) -> Result<()> {
         self.check()?;
-        self.directory.begin_epoch(&self.tenant, None)
+        self.directory.begin_epoch(&self.tenant, None, &self.event(Act::ROOTS_ROTATED))
     }
 
     /// Makes a new generation of the tenant's own key, durably; everything that is written after this returns is
@@ -115,7 +116,7 @@ impl TenantCustody {
     /// at the same time.
     pub fn rotate_keys(&self) -> Result<u32> {
         self.check()?;
-        self.directory.add_generation(&self.tenant)
+        self.directory.add_generation(&self.tenant, &self.identity.actor())
     }
 
     /// What the custodians of this tenant have agreed on.
@@ -159,7 +160,10 @@ impl TenantCustody {
     /// [`NotFound`](crate::ErrorKind::NotFound) if it is not open.
     pub fn withdraw(&self, proposal: u32) -> Result<()> {
         self.check()?;
-        self.directory.change_charter(&self.tenant, |charter| charter.remove(proposal))
+        self.directory.change_charter(&self.tenant, |charter| {
+            charter.remove(proposal)?;
+            Ok(((), Some(self.event(Act::PROPOSAL_WITHDRAWN).detail("proposal", proposal))))
+        })
     }
 
     /// Does what was proposed. A policy takes effect in a new epoch, and no record is touched.
@@ -174,24 +178,42 @@ impl TenantCustody {
     pub fn apply(&self, proposal: u32) -> Result<()> {
         self.check()?;
         let person = self.identity.person();
-        let change = self.directory.charter(&self.tenant)?.applicable(proposal, &person)?.change.clone();
-        if let ProposedChange::Policy(policy) = &change {
-            self.directory.prove_new_roots(&self.tenant, policy)?;
-            self.directory.begin_epoch(&self.tenant, Some(policy.clone()))?;
-        }
-        self.directory.change_charter(&self.tenant, |charter| {
-            charter.remove(proposal)?;
-            if let ProposedChange::Rules(rules) = change {
-                charter.rules = rules;
+        let proposed = self.directory.charter(&self.tenant)?.applicable(proposal, &person)?.clone();
+        let event = |act| self.event(act).detail("proposal", proposal).detail("proposed by", &proposed.by.subject);
+        match &proposed.change {
+            ProposedChange::Policy(policy) => {
+                self.directory.prove_new_roots(&self.tenant, policy)?;
+                let event = event(Act::POLICY_APPLIED).detail("policy", policy);
+                self.directory.begin_epoch(&self.tenant, Some(policy.clone()), &event)?;
+                // A crash in between leaves a proposal that is in force already; applying it again begins another epoch.
+                self.directory.change_charter(&self.tenant, |charter| Ok((charter.remove(proposal)?, None)))
             }
-            Ok(())
-        })
+            ProposedChange::Rules(rules) => self.directory.change_charter(&self.tenant, |charter| {
+                // Asked again: somebody may have changed the rules since.
+                charter.applicable(proposal, &person)?;
+                charter.remove(proposal)?;
+                charter.rules = rules.clone();
+                Ok(((), Some(event(Act::RULES_CHANGED).detail("rules", rules))))
+            }),
+        }
     }
 
     fn propose(&self, change: ProposedChange, reason: &str) -> Result<u32> {
         self.check()?;
         let (person, now_secs) = (self.identity.person(), self.clock.wall_ms() / 1000);
-        self.directory.change_charter(&self.tenant, |charter| charter.propose(person, reason, now_secs, change))
+        let event = match &change {
+            ProposedChange::Policy(policy) => self.event(Act::POLICY_PROPOSED).detail("policy", policy),
+            ProposedChange::Rules(rules) => self.event(Act::RULES_PROPOSED).detail("rules", rules),
+        };
+        self.directory.change_charter(&self.tenant, |charter| {
+            let number = charter.propose(person, reason, now_secs, change)?;
+            Ok((number, Some(event.detail("reason", reason).detail("proposal", number))))
+        })
+    }
+
+    /// An event of this custodian's doing.
+    pub(super) fn event(&self, act: Act) -> Event {
+        Event::new(act, self.identity.actor())
     }
 
     pub(super) fn check(&self) -> Result<()> {

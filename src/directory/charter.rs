@@ -6,6 +6,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{Directory, Status, Tenant};
+use crate::audit::Event;
+use crate::engine::{Batch, Durability};
 use crate::error::{Error, ErrorKind, Result};
 use crate::keys::Policy;
 use crate::seal::Table;
@@ -150,19 +152,22 @@ impl Directory {
         Ok(self.register.get(CHARTERS, &[tenant.incarnation().as_bytes()])?.unwrap_or_default())
     }
 
-    /// Changes a tenant's charter, durably, unless `change` refuses.
+    /// Changes a tenant's charter, durably, unless `change` refuses. What it returns stands in the tenant's trail, if it
+    /// does not stand there already.
     pub(crate) fn change_charter<T>(
         &self,
         tenant: &Tenant,
-        change: impl FnOnce(&mut Charter) -> Result<T>,
+        change: impl FnOnce(&mut Charter) -> Result<(T, Option<Event>)>,
     ) -> Result<T> {
         let _changes = self.begin_change();
         if tenant.status() == Status::Destroying {
             return Err(Error::denied());
         }
         let mut charter = self.charter(tenant)?;
-        let outcome = change(&mut charter)?;
-        self.register.write(CHARTERS, &[tenant.incarnation().as_bytes()], &charter)?;
+        let (outcome, event) = change(&mut charter)?;
+        let mut batch = Batch::new(Durability::Synced);
+        self.register.put(&mut batch, CHARTERS, &[tenant.incarnation().as_bytes()], &charter)?;
+        self.trails.apply(batch, event.map(|event| (tenant.incarnation(), event)))?;
         Ok(outcome)
     }
 }
@@ -178,4 +183,15 @@ pub(crate) fn check_reason(reason: &str) -> Result<()> {
 
 fn no_such_proposal() -> Error {
     Error::new(ErrorKind::NotFound, "there is no open proposal of this number")
+}
+
+impl std::fmt::Display for Rules {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let custodians = if self.two_custodians { "two custodians" } else { "one custodian" };
+        write!(f, "{custodians}, cooling-off {} s, ", self.cooling_off_secs)?;
+        match self.rotate_keys_after_secs {
+            Some(age) => write!(f, "keys rotated after {age} s"),
+            None => f.write_str("keys not rotated by age"),
+        }
+    }
 }

@@ -8,9 +8,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
+use super::entries::Entry;
 use super::row::Epoch;
 use super::tenant::{Keeping, Tenant};
 use super::{Directory, Status, TENANTS};
+use crate::audit::{Act, Actor, Event};
 use crate::clock::Deadline;
 use crate::engine::{Batch, Durability};
 use crate::error::{Error, Result};
@@ -51,15 +53,15 @@ pub(crate) trait Pace {
 
 impl Directory {
     /// Begins a new epoch, under the same policy or another one: every root of it wraps a fresh secret. Durable when
-    /// this returns.
+    /// this returns, and `event` stands in the tenant's trail.
     ///
     /// # Errors
     /// As the root keys answer; `Conflict` if the tenant's ring was changed by somebody else at the same time. The old
     /// epoch is whole then, unless the error is the disk's: then it is one or the other.
-    pub(crate) fn begin_epoch(&self, tenant: &Arc<Tenant>, policy: Option<Policy>) -> Result<()> {
+    pub(crate) fn begin_epoch(&self, tenant: &Arc<Tenant>, policy: Option<Policy>, event: &Event) -> Result<()> {
         let change = self.prepare_epoch(tenant, policy)?;
         let turn = Turn { tenant: tenant.clone(), change };
-        let moved = self.commit_epochs(vec![turn])?;
+        let moved = self.commit_epochs(vec![turn], event)?;
         match moved.into_iter().next() {
             Some((_, Moved::Not(error))) => Err(error),
             Some(_) => Ok(()),
@@ -69,10 +71,12 @@ impl Directory {
 
     /// Moves every tenant whose policy names `root`, and the store itself, to a new epoch under the newest version of
     /// its roots, unless it is there already. So a run that was cut short is begun again and goes on where it stopped.
-    pub(crate) fn move_to_newest(&self, root: &RootId, newest: &str, pace: &mut dyn Pace) -> Result<()> {
+    pub(crate) fn move_to_newest(&self, root: &RootId, newest: &str, by: &Actor, pace: &mut dyn Pace) -> Result<()> {
+        let event = Event::new(Act::ROOTS_ROTATED, by.clone()).detail("root", root.as_str()).detail("version", newest);
         let is_behind = |(named, version): &(RootId, String)| named == root && version != newest;
         if self.register.root_versions()?.iter().any(is_behind) {
             self.register.begin_epoch()?;
+            self.trails.record(self.register.store_id(), event.clone(), Durability::Synced)?;
         }
         let mut tenants = self.list();
         // Those of one cell together, because they share its syncs.
@@ -91,7 +95,7 @@ impl Directory {
                     Err(error) => moved.push((tenant.clone(), Moved::Not(error))),
                 }
             }
-            moved.extend(self.commit_epochs(turns)?);
+            moved.extend(self.commit_epochs(turns, &event)?);
             let paused = !turns_are_free(&moved) && pace.together() < TOGETHER;
             pace.moved(tenants.len(), &moved)?;
             if paused {
@@ -103,17 +107,19 @@ impl Directory {
 
     /// Adds a generation, which everything is written under from the moment this returns: writers that had begun under
     /// the one before have ended. No root key is asked if the ring is in memory.
-    pub(crate) fn add_generation(&self, tenant: &Tenant) -> Result<u32> {
+    pub(crate) fn add_generation(&self, tenant: &Tenant, by: &Actor) -> Result<u32> {
         let now_secs = self.register.now_secs();
-        let generation =
-            self.change_keyset(tenant, |ring| Change::generation(ring, &**self.register.entropy(), now_secs))?;
+        let event = Event::new(Act::GENERATION_ADDED, by.clone());
+        let change = |ring: &Ring| Change::generation(ring, &**self.register.entropy(), now_secs);
+        let generation = self.change_keyset(tenant, event, change)?;
         tenant.wait_for_writers();
         Ok(generation)
     }
 
     /// Destroys the key of a generation. That nothing needs it is for the caller to have proven.
-    pub(crate) fn retire_generation(&self, tenant: &Tenant, generation: u32) -> Result<()> {
-        self.change_keyset(tenant, |ring| Change::retirement(ring, generation, &**self.register.entropy()))?;
+    pub(crate) fn retire_generation(&self, tenant: &Tenant, generation: u32, by: &Actor) -> Result<()> {
+        let event = Event::new(Act::GENERATION_RETIRED, by.clone()).detail("retired", generation);
+        self.change_keyset(tenant, event, |ring| Change::retirement(ring, generation, &**self.register.entropy()))?;
         Ok(())
     }
 
@@ -135,7 +141,12 @@ impl Directory {
     }
 
     /// Writes another keyset of the same epoch. Returns the generation that is written under.
-    fn change_keyset(&self, tenant: &Tenant, change: impl Fn(&Ring) -> Result<Change>) -> Result<u32> {
+    fn change_keyset(
+        &self,
+        tenant: &Tenant,
+        event: Event,
+        change: impl FnOnce(&Ring) -> Result<Change>,
+    ) -> Result<u32> {
         let ring = tenant.ring_for_custody()?;
         let change = change(&ring)?;
         let _changes = self.begin_change();
@@ -144,8 +155,9 @@ impl Directory {
         let place = (tenant.cell_number(), tenant.box_number());
         self.cells.with_rings(place.0, |rings| keys::write_all(rings, [(place.1, &change)]))?;
         keeping.sequence = change.sequence();
-        tenant.write_keeping(keeping)?;
         let generation = change.ring().write_generation();
+        let event = event.detail("generation", generation);
+        self.write_keepings([(tenant, keeping)], [(tenant.incarnation(), event)])?;
         tenant.keys().replace(change.into_ring());
         Ok(generation)
     }
@@ -160,7 +172,7 @@ impl Directory {
 
     /// Begins the epochs that were prepared, with the syncs of one for each cell. Those tenants are left out whose rings
     /// somebody else has changed since.
-    fn commit_epochs(&self, turns: Vec<Turn>) -> Result<Vec<(Arc<Tenant>, Moved)>> {
+    fn commit_epochs(&self, turns: Vec<Turn>, event: &Event) -> Result<Vec<(Arc<Tenant>, Moved)>> {
         if turns.is_empty() {
             return Ok(Vec::new());
         }
@@ -179,12 +191,12 @@ impl Directory {
                 Err(error) => moved.push((turn.tenant, Moved::Not(error))),
             }
         }
-        self.write_keepings(rows)?;
+        self.write_keepings(rows.iter().map(|(tenant, keeping)| (&**tenant, keeping.clone())), [])?;
         let mut rows = Vec::new();
         for (cell, turns) in &cells {
             let changes = turns.iter().map(|turn| (turn.tenant.box_number(), &turn.change));
             match self.cells.with_rings(*cell, |rings| keys::write_all(rings, changes)) {
-                Ok(()) => rows.extend(turns.iter().map(|turn| (turn.tenant.clone(), turn.kept()))),
+                Ok(()) => rows.extend(turns.iter().map(|turn| (turn, turn.kept()))),
                 Err(error) => {
                     let failed = |turn: &Turn| {
                         let error = Error::new(error.kind(), "the ring file of its cell cannot be written");
@@ -194,9 +206,9 @@ impl Directory {
                 }
             }
         }
-        let written: Vec<Arc<Tenant>> = rows.iter().map(|(tenant, _)| tenant.clone()).collect();
-        self.write_keepings(rows)?;
-        moved.extend(written.into_iter().map(|tenant| (tenant, Moved::Now)));
+        let entries: Vec<Entry> = rows.iter().map(|(turn, _)| turn.entry(event)).collect();
+        moved.extend(rows.iter().map(|(turn, _)| (turn.tenant.clone(), Moved::Now)));
+        self.write_keepings(rows.into_iter().map(|(turn, keeping)| (&*turn.tenant, keeping)), entries)?;
         for Turn { tenant, change } in cells.into_values().flatten() {
             if tenant.keeping().epoch.number == change.epoch_belief().epoch {
                 tenant.keys().replace(change.into_ring());
@@ -205,14 +217,19 @@ impl Directory {
         Ok(moved)
     }
 
-    /// Writes rows in one batch, durably, and then knows them.
-    fn write_keepings(&self, rows: Vec<(Arc<Tenant>, Keeping)>) -> Result<()> {
+    /// Writes rows and what the trails say of them in one batch, durably, and then knows them.
+    fn write_keepings<'t>(
+        &self,
+        rows: impl IntoIterator<Item = (&'t Tenant, Keeping)>,
+        entries: impl IntoIterator<Item = Entry>,
+    ) -> Result<()> {
+        let rows: Vec<_> = rows.into_iter().collect();
         let mut batch = Batch::new(Durability::Synced);
         for (tenant, keeping) in &rows {
             let row = tenant.row_with(tenant.status(), keeping.clone());
             self.register.put(&mut batch, TENANTS, &[row.name.as_str().as_bytes()], &row)?;
         }
-        self.register.apply(batch)?;
+        self.trails.apply(batch, entries)?;
         rows.into_iter().for_each(|(tenant, keeping)| tenant.set_keeping(keeping));
         Ok(())
     }
@@ -248,6 +265,13 @@ fn turns_are_free(moved: &[(Arc<Tenant>, Moved)]) -> bool {
 }
 
 impl Turn {
+    /// What the trail says of it: which key moved, and under what it is now.
+    fn entry(&self, event: &Event) -> Entry {
+        let versions = self.change.ring().root_versions().map(|(root, version)| format!("{} {version}", root.as_str()));
+        let event = event.clone().detail("epoch", self.change.ring().epoch());
+        (self.tenant.incarnation(), event.detail("roots", versions.collect::<Vec<_>>().join(", ")))
+    }
+
     /// What the row says once the slots are written.
     fn kept(&self) -> Keeping {
         let keeping = self.tenant.keeping();

@@ -264,6 +264,19 @@ impl Verdict {
     }
 }
 
+impl std::fmt::Display for Policy {
+    /// `a or b and c, refresh 300 s, hard expiry 3600 s`: a root key alone, or two together.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let members = |roots: &Vec<RootId>| roots.iter().map(RootId::as_str).collect::<Vec<_>>().join(" and ");
+        let alternatives: Vec<String> = self.alternatives.iter().map(members).collect();
+        f.write_str(&alternatives.join(" or "))?;
+        if let Some(recovery) = &self.recovery {
+            write!(f, ", recovery {} within {} s", recovery.as_str(), self.recovery_limit_secs)?;
+        }
+        write!(f, ", refresh {} s, hard expiry {} s", self.refresh_secs, self.hard_expiry_secs)
+    }
+}
+
 impl TryFrom<Vec<u8>> for Policy {
     type Error = &'static str;
 
