@@ -227,6 +227,37 @@ fn a_restored_tenant_needs_the_consent_of_the_same_roots() {
     assert_eq!(restored.policy, Policy::any_of([["a"], ["b"]]).unwrap());
 }
 
+#[test]
+fn what_custodians_do_with_keys_stands_in_the_tenants_trail() {
+    let folder = tempfile::tempdir().unwrap();
+    let room = customer_managed(folder.path());
+    let (first, second) =
+        (room.tenant_custody(&as_subject("first"), "contoso"), room.tenant_custody(&as_subject("second"), "contoso"));
+    let (first, second) = (first.unwrap(), second.unwrap());
+    first.rotate_roots().unwrap();
+    first.rotate_keys().unwrap();
+    let number = first.propose_policy(Policy::any_of([["a"]]).unwrap(), "one is enough").unwrap();
+    second.apply(number).unwrap();
+    let number = first.propose_rules(Rules::default().two_custodians(true), "four eyes").unwrap();
+    second.withdraw(number).unwrap();
+    let events = second.audit_events(0, 100).unwrap();
+    let acts: Vec<_> = events.iter().map(|recorded| recorded.event.act.as_str()).collect();
+    assert_eq!(acts, [
+        "tenant made",
+        "roots rotated",
+        "generation added",
+        "policy proposed",
+        "policy applied",
+        "rules proposed",
+        "proposal withdrawn"
+    ]);
+    let text = format!("{events:?}");
+    for word in ["one is enough", "four eyes", "first", "second", "a v1, b v1"] {
+        assert!(text.contains(word), "{word} in {text}");
+    }
+    second.audit_verify(None).unwrap();
+}
+
 fn as_subject(name: &str) -> String {
     format!("{OURS}|{name}")
 }
