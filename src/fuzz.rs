@@ -128,3 +128,18 @@ pub(crate) fn edited(original: &[u8], edits: &[u8]) -> Vec<u8> {
     }
     bytes
 }
+
+/// What is read as a leaf of an audit trail is written again as the very same bytes, and its line of JSON says the same.
+pub fn audit_event(data: &[u8]) {
+    crate::audit::fuzz::event(data);
+}
+
+/// What is read as a checkpoint is one, unsigned or not, and no note that was edited is signed.
+pub fn audit_checkpoint(data: &[u8]) {
+    crate::audit::fuzz::checkpoint(data);
+}
+
+/// An exported trail verifies only as it was written, and nothing that nobody exported verifies with a key.
+pub fn audit_export(data: &[u8]) {
+    crate::audit::fuzz::export(data);
+}

@@ -13,6 +13,8 @@
 mod act;
 mod checkpoint;
 mod event;
+#[cfg(fuzzing)]
+pub(crate) mod fuzz;
 mod line;
 mod note;
 mod offline;
