@@ -149,8 +149,8 @@ pub use collection::{
     KeyMode, Prefix, Scan, VALUE_MAX_LEN, WriteBatch,
 };
 pub use custody::{
-    Custody, GenerationStatus, KeyStatus, RootRotation, RotationReport, TenantCustody, TenantSpec, TenantState,
-    TenantSummary, Trail, desk,
+    Custody, Finding, GenerationStatus, Grade, Health, KeyStatus, RootRotation, RotationReport, TenantCustody,
+    TenantSpec, TenantState, TenantSummary, Trail, desk,
 };
 pub use directory::{Person, Proposal, ProposedChange, Rules, Speaker, Stats};
 pub use engine::Durability;

@@ -33,6 +33,7 @@ mod region_folder;
 mod region_site;
 mod regions;
 mod ring_file;
+mod sites;
 mod stats;
 #[cfg(feature = "rocksdb")]
 mod store_folder;
@@ -58,6 +59,7 @@ pub(crate) use region_site::RegionSite;
 use regions::Regions;
 pub(crate) use regions::{RegionPaths, check_folders, read_regions};
 pub(crate) use ring_file::{BOXES_MAX, RingFile, SLOT_LEN, Side};
+pub(crate) use sites::{Medium, Site};
 pub use stats::CellStats;
 
 use crate::engine::{Engine, Keyspace, MemoryEngine, Reader};

@@ -55,6 +55,12 @@ impl Regions {
         self.paths.values().map(PathBuf::as_path)
     }
 
+    /// The regions that are configured, with where their folders should be.
+    #[cfg(feature = "rocksdb")]
+    pub(super) fn named(&self) -> impl Iterator<Item = (&RegionName, &PathBuf)> {
+        self.paths.iter()
+    }
+
     /// The regions that can be used, with their folders.
     #[cfg(feature = "backup")]
     pub(super) fn folders(&self) -> impl Iterator<Item = (&RegionName, &CellFolders)> {

@@ -17,6 +17,7 @@ use crate::directory::{Directory, Speaker, Stats};
 use crate::error::{Error, ErrorKind, Result};
 
 pub use self::audit::Trail;
+pub use self::doctor::{Finding, Grade, Health};
 pub use self::rotation::{RootRotation, RotationReport};
 pub use self::tenant::{GenerationStatus, KeyStatus, TenantCustody};
 use self::tenants::check_all;
@@ -24,6 +25,7 @@ pub use self::tenants::{TenantSpec, TenantState, TenantSummary};
 
 mod audit;
 pub mod desk;
+mod doctor;
 mod plans;
 mod rotation;
 mod tenant;

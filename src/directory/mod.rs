@@ -4,6 +4,7 @@ mod charter;
 mod create;
 mod entries;
 mod epochs;
+mod health;
 mod known;
 mod placement;
 mod row;

@@ -242,15 +242,18 @@ fn what_custodians_do_with_keys_stands_in_the_tenants_trail() {
     second.withdraw(number).unwrap();
     let events = second.audit_events(0, 100).unwrap();
     let acts: Vec<_> = events.iter().map(|recorded| recorded.event.act.as_str()).collect();
-    assert_eq!(acts, [
-        "tenant made",
-        "roots rotated",
-        "generation added",
-        "policy proposed",
-        "policy applied",
-        "rules proposed",
-        "proposal withdrawn"
-    ]);
+    assert_eq!(
+        acts,
+        [
+            "tenant made",
+            "roots rotated",
+            "generation added",
+            "policy proposed",
+            "policy applied",
+            "rules proposed",
+            "proposal withdrawn"
+        ]
+    );
     let text = format!("{events:?}");
     for word in ["one is enough", "four eyes", "first", "second", "a v1, b v1"] {
         assert!(text.contains(word), "{word} in {text}");

@@ -12,7 +12,9 @@ use super::{Folders, Line};
 use crate::access::VerifiedIdentity;
 #[cfg(feature = "backup")]
 use crate::backup::{BackupReport, BackupSummary, ExportReport, VerifyReport};
-use crate::custody::{Custody, KeyStatus, RootRotation, RotationReport, TenantSpec, TenantState, TenantSummary};
+use crate::custody::{
+    Custody, Health, KeyStatus, RootRotation, RotationReport, TenantSpec, TenantState, TenantSummary,
+};
 use crate::directory::{Proposal, Rules, Speaker, Stats};
 use crate::error::{Error, Result};
 use crate::name::TenantName;
@@ -31,6 +33,8 @@ pub enum Act {
     WhoAmI,
     /// How the store is. Answered with [`Done::Status`].
     Status,
+    /// [`Custody::doctor`]. Answered with [`Done::Health`].
+    Doctor,
     /// Every tenant. Answered with [`Done::Tenants`].
     ListTenants,
     /// One tenant. Answered with [`Done::Tenant`].
@@ -159,6 +163,8 @@ pub enum Done {
     Identity(Identity),
     /// How the store is.
     Status(Status),
+    /// What a look over the store has found.
+    Health(Health),
     /// Every tenant, by name.
     Tenants(Vec<TenantSummary>),
     /// One tenant.
@@ -232,6 +238,7 @@ impl Act {
         match self {
             Self::WhoAmI => Ok(Done::Identity(Identity::of(custody.identity()))),
             Self::Status => status(custody).map(Done::Status),
+            Self::Doctor => custody.doctor().map(Done::Health),
             Self::ListTenants => custody.tenants().map(Done::Tenants),
             Self::ShowTenant { name } => custody.tenant(&name).map(Done::Tenant),
             Self::CreateTenant(spec) => custody.create_tenant(spec).map(Done::Tenant),
@@ -249,7 +256,7 @@ impl Act {
     #[cfg_attr(not(feature = "backup"), expect(unused_variables, reason = "only acts on files need them"))]
     pub(super) fn plan(self, custody: &Custody, folders: &Folders) -> Result<Vec<Change>> {
         match self {
-            Self::WhoAmI | Self::Status | Self::ListTenants => Ok(Vec::new()),
+            Self::WhoAmI | Self::Status | Self::Doctor | Self::ListTenants => Ok(Vec::new()),
             Self::ShowTenant { name } => custody.tenant(&name).map(|_| Vec::new()),
             Self::CreateTenant(spec) => custody.check_create(spec).map(|name| vec![Change::made(&name, "active")]),
             Self::SuspendTenant { name } => plan_state(&custody.check_change(&name)?, TenantState::Suspended),
