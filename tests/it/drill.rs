@@ -111,7 +111,9 @@ impl Drill {
 
     /// Everything in the store at `path`, which has this store's root keys.
     pub fn read(&self, path: &Path) -> Everything {
-        everything(&self.builder_at(path).open().expect("a restored store opens"))
+        let room = self.builder_at(path).open().expect("a restored store opens");
+        crate::trails::agree(&room);
+        everything(&room)
     }
 
     /// Begins to open the store at `path`, which has this store's root keys.

@@ -3,9 +3,14 @@
 use std::collections::BTreeMap;
 
 use strongroom::audit::{Act, Actor, Event, Outcome, Recorded, verify_export};
+use strongroom::backup::TenantRestore;
 use strongroom::{Custody, ErrorKind, Strongroom, TenantSpec, TenantState, Trail};
 
+use crate::drill::Drill;
 use crate::support::{self, CUSTODIAN, ISSUER, user};
+
+/// How a tenant comes to be there.
+const BEGINNINGS: [Act; 2] = [Act::TENANT_MADE, Act::TENANT_RESTORED];
 
 /// Every event of a trail.
 fn read(custody: &Custody, trail: Trail<'_>) -> Vec<Recorded> {
@@ -36,7 +41,7 @@ pub fn agree(room: &Strongroom) -> usize {
     let mut told = BTreeMap::new();
     for Recorded { event, .. } in &events {
         match (&event.act, detail(event, "tenant"), detail(event, "incarnation")) {
-            (act, Some(name), Some(incarnation)) if *act == Act::TENANT_MADE => {
+            (act, Some(name), Some(incarnation)) if BEGINNINGS.contains(act) => {
                 assert_eq!(told.insert(name, incarnation), None, "{name} was made twice");
             }
             (act, Some(name), Some(incarnation)) if *act == Act::TENANT_DELETED => {
@@ -53,7 +58,7 @@ pub fn agree(room: &Strongroom) -> usize {
     assert_eq!(told.keys().copied().collect::<Vec<_>>(), living, "the trail tells of other tenants than there are");
     let own = living.iter().map(|name| {
         let own = read(&custody, Trail::Tenant(name));
-        assert_eq!(own.first().map(|first| &first.event.act), Some(&Act::TENANT_MADE), "{name}");
+        assert!(own.first().is_some_and(|first| BEGINNINGS.contains(&first.event.act)), "{name}");
         assert_eq!(custody.audit_verify(Trail::Tenant(name), None).expect("a whole trail").size, own.len() as u64);
         own.len()
     });
@@ -107,6 +112,50 @@ fn a_trail_goes_on_after_a_restart_and_grows_out_of_its_checkpoints() {
         let verified = verify_export(&export[..], key.as_ref(), Some(earlier)).unwrap();
         assert_eq!((verified.size, verified.is_signed), (8, true), "four tenants and four exports");
     }
+}
+
+#[test]
+fn a_store_that_came_back_from_a_backup_says_so_and_a_later_checkpoint_shows_what_is_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let drill = Drill::new(folder.path());
+    let room = drill.open();
+    support::make_tenants(&room, &["a"]);
+    let custody = room.custody(CUSTODIAN).unwrap();
+    let before = custody.audit_checkpoint(Trail::Store).unwrap();
+    let number = drill.backup(&room).number;
+    custody.create_tenant(TenantSpec::new("lost", ISSUER, "lost")).unwrap();
+    let after = custody.audit_checkpoint(Trail::Store).unwrap();
+    assert!(custody.audit_verify(Trail::Store, Some(&after)).is_ok(), "the control");
+    let path = folder.path().join("elsewhere/store");
+    std::fs::create_dir(path.parent().unwrap()).unwrap();
+    drill.restore_to(number, &path);
+    let restored = drill.builder_at(&path).open().unwrap();
+    let custody = restored.custody(CUSTODIAN).unwrap();
+    let events = read(&custody, Trail::Store);
+    let last = &events.last().unwrap().event;
+    assert_eq!((&last.act, detail(last, "backup")), (&Act::STORE_RESTORED, Some(number.to_string().as_str())));
+    let backup = acts(&events).into_iter().find(|(act, _)| *act == "backup made");
+    assert_eq!(backup, Some(("backup made", Outcome::Begun)), "it held no word yet of how it would end");
+    assert!(custody.audit_verify(Trail::Store, Some(&before)).is_ok());
+    assert_eq!(custody.audit_verify(Trail::Store, Some(&after)).unwrap_err().kind(), ErrorKind::Tampered);
+}
+
+#[test]
+fn what_came_back_of_a_tenant_stands_in_its_own_trail_and_in_the_originals() {
+    let folder = tempfile::tempdir().unwrap();
+    let drill = Drill::new(folder.path());
+    let room = drill.open();
+    support::make_tenants(&room, &["a"]);
+    drill.backup(&room);
+    let custody = room.custody(CUSTODIAN).unwrap();
+    custody.restore_tenant(&TenantRestore::new(drill.backups(), "a", "again")).unwrap();
+    for name in ["a", "again"] {
+        let events = read(&custody, Trail::Tenant(name));
+        let last = &events.last().unwrap().event;
+        assert_eq!((&last.act, detail(last, "tenant")), (&Act::TENANT_RESTORED, Some("again")), "{name}");
+    }
+    assert!(custody.restore_tenant(&TenantRestore::new(drill.backups(), "b", "c")).is_err());
+    agree(&room);
 }
 
 #[test]
