@@ -2,15 +2,19 @@
 
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use serde::{Deserialize, Serialize};
+#[cfg(feature = "backup")]
 use sha2::{Digest, Sha256};
 
+#[cfg(feature = "backup")]
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::secret::Key32;
 
 pub(crate) const SIGNATURE_LEN: usize = 64;
 /// What is signed: a signature of the one is none of the other.
+#[cfg(feature = "backup")]
 pub(crate) const MANIFEST: &str = "strongroom/v1/backup-manifest";
+#[cfg(feature = "backup")]
 pub(crate) const ESCROW: &str = "strongroom/v1/escrow";
 
 /// Signs for a store.
@@ -31,6 +35,7 @@ impl Signer {
         key.map(PublicKey).map_err(|_| Error::internal("a public key has another length"))
     }
 
+    #[cfg(feature = "backup")]
     pub(crate) fn sign(&self, what: &'static str, bytes: &[u8]) -> Result<[u8; SIGNATURE_LEN]> {
         let signature = self.0.sign(message(what, bytes).as_slice());
         signature.as_ref().try_into().map_err(|_| Error::internal("a signature has another length"))
@@ -45,6 +50,7 @@ impl Signer {
 }
 
 impl PublicKey {
+    #[cfg(feature = "backup")]
     pub(crate) fn vouches_for(&self, what: &'static str, bytes: &[u8], signature: &[u8; SIGNATURE_LEN]) -> bool {
         UnparsedPublicKey::new(&ED25519, self.0).verify(message(what, bytes).as_slice(), signature).is_ok()
     }
@@ -55,11 +61,12 @@ impl PublicKey {
 }
 
 /// `ctx(what, SHA-256(bytes))`
+#[cfg(feature = "backup")]
 fn message(what: &'static str, bytes: &[u8]) -> Context {
     Context::new(what).bytes(&Sha256::digest(bytes))
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "backup"))]
 mod tests {
     use super::*;
 

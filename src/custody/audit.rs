@@ -3,7 +3,9 @@
 use std::io::Write;
 
 use super::{Custody, TenantCustody};
-use crate::audit::{Act, Event, Outcome, Recorded, Trails, Verified, VerifierKey};
+#[cfg(feature = "backup")]
+use crate::audit::Outcome;
+use crate::audit::{Act, Event, Recorded, Trails, Verified, VerifierKey};
 use crate::engine::Durability;
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::Incarnation;

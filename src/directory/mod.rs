@@ -142,6 +142,11 @@ impl Directory {
         Stats { tenants, free_boxes, unclean_boxes, cells: self.cells.stats() }
     }
 
+    /// Where root keys are asked, outside of this process.
+    pub(crate) fn connections(&self) -> Vec<crate::kms::Connection> {
+        self.register.roots().connections()
+    }
+
     /// Every tenant, by name.
     pub(crate) fn list(&self) -> Vec<Arc<Tenant>> {
         let mut tenants: Vec<_> = self.known().iter().cloned().collect();

@@ -44,11 +44,6 @@ impl Directory {
         &self.cells
     }
 
-    /// Where root keys are asked, outside of this process.
-    pub(crate) fn connections(&self) -> Vec<crate::kms::Connection> {
-        self.register.roots().connections()
-    }
-
     /// Where root keys lie, if they are files.
     pub(crate) fn roots_locations(&self) -> Vec<&std::path::Path> {
         self.register.roots().locations()

@@ -4,10 +4,11 @@ use std::sync::LazyLock;
 
 use sha2::{Digest, Sha256};
 
+use super::open::load;
 use super::policy::Policy;
 use super::ring::Keyset;
 use super::slot::{Head, Parsed, SEALED_RING_KEY_LEN, Slot};
-use super::store::{Belief, create, load};
+use super::store::{Belief, create};
 use crate::cells::{RingFile, SLOT_LEN, Side};
 use crate::entropy::OsEntropy;
 use crate::fuzz::{edited, take_part};
