@@ -76,6 +76,7 @@
 //! - `backup` (default): [`backup`], for stores on disk.
 //! - `jwt` (default): [`identity::JwtVerifier`], which verifies signed tokens. Without it a service brings a
 //!   [`Verifier`](identity::Verifier) of its own.
+//! - `transit`: [`TransitRoots`], root keys in OpenBao or HashiCorp Vault.
 #![forbid(unsafe_code)]
 #![warn(clippy::unwrap_used)]
 
@@ -160,6 +161,8 @@ pub use kms::{
     BREAKER_PAUSE, CALL_DEADLINE, Call, CallId, Connection, Guarded, LocalRoots, RootCheck, RootDescription, RootError,
     RootFinding, RootId, RootKeys, RootRight, RootSet, WrapContext, WrapSecret, Wrapped, check_root,
 };
+#[cfg(feature = "transit")]
+pub use kms::{TransitBuilder, TransitRoots};
 pub use name::{NAME_MAX_LEN, RegionName, TenantName};
 pub use seal::Version;
 pub use session::Session;

@@ -39,6 +39,9 @@ pub enum RootFinding {
     DeletionAllowed,
     /// This client may do more with the key than wrap, unwrap and describe.
     MoreRightsThanNeeded,
+    /// The key has a public half, with which anybody can wrap: good for tenants, whose rings the directory vouches for,
+    /// and not for the store's own root.
+    AnyoneCanWrap,
     /// Its kind of key binds no context; the key that is derived from the wrapped secret does.
     ContextNotBound,
     /// Versions before the current one still unwrap: whoever has an old ring and an old version can open it.
@@ -133,6 +136,7 @@ fn find(description: &RootDescription, is_bound: bool, findings: &mut Vec<RootFi
     note(RootFinding::DeletionAllowed, description.deletion_allowed == Some(true));
     let excess = description.rights.as_ref().is_some_and(|rights| !rights.iter().copied().all(RootRight::is_needed));
     note(RootFinding::MoreRightsThanNeeded, excess);
+    note(RootFinding::AnyoneCanWrap, description.anyone_can_wrap == Some(true));
     note(RootFinding::ContextNotBound, !is_bound && description.binds_context == Some(false));
     note(RootFinding::OldVersionsUnwrap, description.oldest_usable_version != description.current_version);
     note(RootFinding::NotDescribed, description.algorithm.is_none());

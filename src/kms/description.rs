@@ -31,6 +31,8 @@ pub struct RootDescription {
     /// Whether the key itself binds what it wraps to tenant, root and epoch. Where it cannot (RSA), the key that is
     /// derived from the wrapped secret does.
     pub binds_context: Option<bool>,
+    /// Whether a public half of the key exists, with which anybody can wrap (RSA). Such a root cannot be a store's own.
+    pub anyone_can_wrap: Option<bool>,
     /// The version that wraps now.
     pub current_version: Option<String>,
     /// The oldest version that still unwraps.

@@ -60,6 +60,11 @@ impl<P: RootKeys> Guarded<P> {
         self
     }
 
+    #[cfg(feature = "transit")]
+    pub(super) fn provider(&self) -> &P {
+        &self.provider
+    }
+
     fn call<T>(
         &self,
         operation: &'static str,

@@ -206,6 +206,7 @@ impl RootKeys for LocalRoots {
         Ok(RootDescription {
             algorithm: Some("kc-xaes-256-gcm".to_owned()),
             binds_context: Some(true),
+            anyone_can_wrap: Some(false),
             current_version: Some(label(number)),
             oldest_usable_version: self.versions(root).into_iter().next(),
             // Whoever may read a file may copy and remove it.

@@ -11,6 +11,8 @@ mod guard;
 mod key_files;
 mod local;
 mod set;
+#[cfg(feature = "transit")]
+mod transit;
 
 use std::fmt;
 use std::path::Path;
@@ -23,6 +25,8 @@ pub use guard::{BREAKER_PAUSE, Guarded};
 pub use local::LocalRoots;
 use serde::{Deserialize, Serialize};
 pub use set::RootSet;
+#[cfg(feature = "transit")]
+pub use transit::{TransitBuilder, TransitRoots};
 
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};

@@ -38,6 +38,8 @@ mod matrix;
 mod model;
 mod nonces;
 mod own_cells;
+#[cfg(feature = "transit")]
+mod openbao;
 mod opening;
 mod plain_tools;
 mod plaintext;
@@ -48,6 +50,8 @@ mod smoke;
 mod support;
 mod tamper;
 mod threads;
+#[cfg(feature = "transit")]
+mod transit;
 mod tidy;
 mod trails;
 mod witness;
