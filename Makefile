@@ -5,6 +5,8 @@ export CARGO_TARGET_DIR ?= $(HOME)/.cache/strongroom
 export DIR KEEP ALL JSON LIMIT ONLY OUT
 SECONDS ?= 30
 patiently := .ci/patiently
+# Everywhere the same features, so that what all builds share is compiled once.
+features := --features transit
 
 .PHONY: help demo test fuzz bench growth lint docs deps
 .DEFAULT_GOAL := help
@@ -23,27 +25,28 @@ help:
 	@echo "All of them build into $(CARGO_TARGET_DIR), with one profile, so that RocksDB is compiled once."
 
 demo: deps
-	@$(patiently) cargo run --quiet --example quickstart
+	@$(patiently) cargo run --quiet $(features) --example quickstart
 
 test: deps
-	@$(patiently) cargo test --all-targets
-	@cargo test --doc
+	@.ci/openbao >/dev/null
+	@$(patiently) cargo test $(features) --all-targets
+	@cargo test $(features) --doc
 
 fuzz: deps
 	@fuzz/run $(SECONDS)
 
 bench: deps
-	@$(patiently) cargo bench --profile dev --features bench-internals
+	@$(patiently) cargo bench --profile dev $(features),bench-internals
 
 growth: deps
-	@$(patiently) cargo run --quiet --example growth
+	@$(patiently) cargo run --quiet $(features) --example growth
 
 lint: deps
 	@cargo fmt --check
-	@$(patiently) cargo clippy --all-targets -- -D warnings
+	@$(patiently) cargo clippy --all-targets $(features) -- -D warnings
 
 docs: deps
-	@RUSTDOCFLAGS="-D warnings" $(patiently) cargo doc --no-deps
+	@RUSTDOCFLAGS="-D warnings" $(patiently) cargo doc --no-deps $(features)
 	@echo "$(CARGO_TARGET_DIR)/doc/strongroom/index.html"
 
 deps:

@@ -184,6 +184,7 @@ fn next_number(versions: Option<&BTreeMap<u32, Version>>) -> u32 {
 
 impl RootKeys for LocalRoots {
     fn wrap(&self, root: &RootId, secret: &WrapSecret, context: &WrapContext) -> Result<Wrapped, RootError> {
+        check_is_of(context, root)?;
         let (number, key) = self.current(root)?;
         let version = label(number);
         let sealed = wrapping_key(&key, root, &version, context)
@@ -193,6 +194,7 @@ impl RootKeys for LocalRoots {
     }
 
     fn unwrap(&self, root: &RootId, wrapped: &Wrapped, context: &WrapContext) -> Result<WrapSecret, RootError> {
+        check_is_of(context, root)?;
         let number = parse_label(&wrapped.version).ok_or(RootError::Tampered)?;
         let key = self.version(root, number)?;
         let secret = wrapping_key(&key, root, &wrapped.version, context)
@@ -227,6 +229,11 @@ impl std::fmt::Debug for LocalRoots {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("LocalRoots").field("folder", &self.folder).finish_non_exhaustive()
     }
+}
+
+/// A key service binds the whole context; here the root that is bound is the one that is asked.
+fn check_is_of(context: &WrapContext, root: &RootId) -> Result<(), RootError> {
+    if context.root == *root { Ok(()) } else { Err(RootError::Tampered) }
 }
 
 fn wrapping_key(key: &Key32, root: &RootId, version: &str, context: &WrapContext) -> XaesKey {

@@ -40,6 +40,8 @@ fn plays_the_role_it_was_started_for() {
         Ok("keyholder") => crate::custody_kills::change_keys_until_killed(),
         Ok("backer") => crate::backup::kills::back_up_until_killed(),
         Ok("restorer") => crate::backup::kills::restore_until_killed(),
+        #[cfg(feature = "transit")]
+        Ok("asker") => crate::transit_faults::ask_as_the_environment_wants(),
         Ok("borrower") => crate::backup::kills::restore_tenant_until_killed(),
         Ok(role) => panic!("nobody plays {role}"),
         Err(_) => {}

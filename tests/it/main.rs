@@ -44,7 +44,10 @@ mod opening;
 mod plain_tools;
 mod plaintext;
 mod program;
+#[cfg(feature = "transit")]
+mod proxy;
 mod regions;
+mod root_keys;
 mod shelves;
 mod smoke;
 mod support;
@@ -52,6 +55,8 @@ mod tamper;
 mod threads;
 #[cfg(feature = "transit")]
 mod transit;
+#[cfg(feature = "transit")]
+mod transit_faults;
 mod tidy;
 mod trails;
 mod witness;

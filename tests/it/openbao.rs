@@ -232,6 +232,11 @@ impl OpenBao {
         self.audit().iter().filter(is_asked).map(id).collect()
     }
 
+    /// An agent that reaches it, and where it is, for what stands in between.
+    pub fn upstream(&self) -> (Agent, String) {
+        (self.agent.clone(), self.address())
+    }
+
     /// Root keys here, without a login and without roots.
     pub fn builder(&self) -> TransitBuilder {
         TransitRoots::builder(self.address()).ca_pem(self.ca_pem())

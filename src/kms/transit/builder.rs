@@ -57,7 +57,7 @@ impl TransitBuilder {
         self
     }
 
-    /// Logs in as an `AppRole`, again before each token ends and once more when one is refused. The secret id must be
+    /// Logs in as an AppRole, again before each token ends and once more when one is refused. The secret id must be
     /// good for many uses.
     pub fn approle(mut self, role_id: impl Into<String>, secret_id: impl Into<String>) -> Self {
         let (role_id, secret_id) = (role_id.into(), Zeroizing::new(secret_id.into()));
@@ -65,7 +65,7 @@ impl TransitBuilder {
         self
     }
 
-    /// Where `AppRole` is mounted; `approle` unless said otherwise.
+    /// Where AppRole is mounted; `approle` unless said otherwise.
     pub fn approle_mount(mut self, mount: impl Into<String>) -> Self {
         self.login_mount = mount.into();
         self

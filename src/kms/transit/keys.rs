@@ -8,6 +8,7 @@ use crate::kms::{RootDescription, RootError, RootRight};
 
 /// A key as `GET <mount>/keys/<name>` shows it.
 #[derive(Clone, Debug, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "they are the vault's")]
 pub(super) struct KeyInfo {
     #[serde(rename = "type")]
     algorithm: String,
