@@ -148,7 +148,7 @@ fn keep(scene: &Scene) -> Outcome {
     scene.screen.line(&format!(
         "\n    STRONGROOM_TOKEN=$(cat {home}/issuer/custodian.token) cargo run --example custodian -- \\\n      \
          --store {home}/store --keys {home}/keys --jwks {home}/issuer/jwks.json \\\n      \
-         --issuer {ISSUER} --audience {AUDIENCE} list"
+         --issuer {ISSUER} --audience {AUDIENCE} tenant list"
     ));
     Ok(())
 }

@@ -35,6 +35,9 @@ mod lifecycle;
 mod limits;
 mod long_values;
 mod matrix;
+#[path = "../support/mint.rs"]
+#[expect(dead_code, reason = "what else the tests of tokens need of it")]
+mod mint;
 mod model;
 mod nonces;
 mod own_cells;
@@ -59,4 +62,6 @@ mod transit;
 mod transit_faults;
 mod tidy;
 mod trails;
+mod tool;
+mod toolbox;
 mod witness;

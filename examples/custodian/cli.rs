@@ -1,0 +1,421 @@
+//! The command line: what there is to say, and the help that teaches it.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+
+const EXAMPLES: &str = "\
+Begin:
+  custodian init --store room/store --keys room/keys --jwks issuer/jwks.json \\
+      --issuer https://id.example --audience mail --socket /run/mail/custody.sock
+  STRONGROOM_TOKEN=.. custodian login --save       who am I, and until when
+  custodian doctor                                 is all well?
+
+Where it works: on a running service through its Unix socket (--socket), or on a closed store, which it opens itself
+(--store, --keys, --jwks, --issuer, --audience). If both are known, it asks the service if one answers. Either way your
+token decides what you may do.
+
+Your token is taken from STRONGROOM_TOKEN, or from the file that `login --save` wrote; never from the command line, where
+other users of the machine could see it. It needs the role `strongroom.custodian`.
+
+Exit codes: 0 done; 1 usage, or a request that is wrong in itself; 2 refused (denied, not found, in conflict, revoked,
+expired); 3 unreachable, or the outcome is unknown: try again; 4 something does not verify: look before you go on.";
+
+/// Keeps the keys of a strongroom's tenants: makes, suspends and deletes tenants, rotates their keys, changes who must
+/// consent, backs up and restores, and reads no record.
+#[derive(Parser)]
+#[command(name = "custodian", version, after_help = EXAMPLES, disable_help_subcommand = true)]
+pub struct Cli {
+    #[command(flatten)]
+    pub settings: Settings,
+    /// Checks rights and validity, says what would change, and changes nothing
+    #[arg(long, global = true)]
+    pub dry_run: bool,
+    /// Prints one JSON document instead of words
+    #[arg(long, global = true)]
+    pub json: bool,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What would otherwise have to be typed each time: `init` writes it into a file.
+#[derive(Args, Default)]
+pub struct Settings {
+    /// The file of settings; `custodian.json` here, else in ~/.config/strongroom, unless said otherwise
+    #[arg(long, global = true, value_name = "FILE", env = "STRONGROOM_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// The store's folder, to work on it closed
+    #[arg(long, global = true, value_name = "FOLDER")]
+    pub store: Option<PathBuf>,
+    /// The folder of the root keys
+    #[arg(long, global = true, value_name = "FOLDER")]
+    pub keys: Option<PathBuf>,
+    /// The public keys of the issuer of your token
+    #[arg(long, global = true, value_name = "FILE")]
+    pub jwks: Option<PathBuf>,
+    /// The issuer, as the token's `iss` says
+    #[arg(long, global = true, value_name = "URL")]
+    pub issuer: Option<String>,
+    /// The service, as the token's `aud` says
+    #[arg(long, global = true, value_name = "NAME")]
+    pub audience: Option<String>,
+    /// The tenant claim of the service's own people [default: service]
+    #[arg(long, global = true, value_name = "TENANT")]
+    pub service: Option<String>,
+    /// The service's root key [default: service]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub root: Option<String>,
+    /// The folder of a region; may be given several times
+    #[arg(long = "region", global = true, value_name = "NAME=FOLDER")]
+    pub regions: Vec<String>,
+    /// The Unix socket of a running service
+    #[arg(long, global = true, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// Where `login --save` keeps the token [default: beside the settings]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Writes the settings that are given into a file, so that nobody types them again
+    Init {
+        /// Replaces a file that is there
+        #[arg(long)]
+        force: bool,
+    },
+    /// Shows who your token says you are, and until when
+    Login {
+        /// Of this tenant's own custodians
+        #[arg(long, value_name = "NAME")]
+        tenant: Option<String>,
+        /// Keeps the token in the token file (mode 0600), once it has been accepted
+        #[arg(long)]
+        save: bool,
+    },
+    /// How the store is, or a tenant's keys
+    Status {
+        /// The keys of this tenant, for its own custodians
+        #[arg(long, value_name = "NAME")]
+        tenant: Option<String>,
+    },
+    /// Looks over folders, rings, escrow, root keys, what is unfinished, and the clock
+    Doctor,
+    /// Root keys
+    #[command(subcommand)]
+    Root(Root),
+    /// Tenants, for custodians of the service
+    #[command(subcommand)]
+    Tenant(Tenant),
+    /// Whose consent a tenant's keys need, for its own custodians
+    #[command(subcommand)]
+    Policy(Policy),
+    /// Makes a new generation of a tenant's own key, for its own custodians
+    #[command(
+        after_help = "Records that are there stay readable. With --roots the root keys wrap a fresh secret instead, \
+                            and no record is touched."
+    )]
+    Rotate {
+        /// The tenant
+        tenant: String,
+        /// A new epoch under the newest versions of the tenant's root keys, and the same generation
+        #[arg(long)]
+        roots: bool,
+    },
+    /// Makes a recovery key: its secret half into a new file, what to seal escrows to on the screen
+    RecoveryKey {
+        /// The file, which must not be there
+        file: PathBuf,
+    },
+    /// Escrows of the rings: sealed to recovery keys, or to `STRONGROOM_PASSPHRASE`
+    #[command(subcommand)]
+    Ring(Ring),
+    /// Backups of the store
+    #[command(subcommand)]
+    Backup(Backup),
+    /// Brings a tenant, a cell or a store back from a backup
+    #[command(subcommand)]
+    RestoreBackup(Restore),
+    /// Trails of what custodians have done
+    #[command(subcommand)]
+    Audit(Audit),
+    /// Prints completions for a shell
+    #[command(after_help = "bash:  custodian completion bash > ~/.local/share/bash-completion/completions/custodian")]
+    Completion {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+#[derive(Subcommand)]
+pub enum Root {
+    /// Makes a root key in the folder of root keys, or a new version of one
+    #[command(
+        after_help = "A running service takes it in by itself. Then `custodian root rotate NAME` moves the tenants."
+    )]
+    New {
+        /// The root key
+        name: String,
+    },
+    /// The root keys in the folder of root keys, with their versions
+    List,
+    /// Moves every tenant that depends on a root key to its newest version
+    #[command(
+        after_help = "No record is touched. A tenant whose root keys cannot all be reached stays as it is and is \
+                            listed; the same command tries it again, and goes on after an interruption."
+    )]
+    Rotate {
+        /// The root key
+        name: String,
+        /// At most so many tenants in a second
+        #[arg(long, value_name = "N")]
+        per_second: Option<u32>,
+    },
+}
+
+#[derive(Subcommand)]
+pub enum Tenant {
+    /// Makes a tenant for which tokens of ISSUER speak whose tenant claim is CLAIM
+    #[command(
+        after_help = "custodian tenant create contoso https://id.example 8d1f.. --any-of contoso-a --any-of contoso-b"
+    )]
+    Create {
+        /// Its name: 1 to 63 of a-z, 0-9, `-`, `_`, `.`
+        name: String,
+        /// The issuer, as `iss` says
+        issuer: String,
+        /// The tenant claim
+        claim: String,
+        /// One more that speaks for it
+        #[arg(long = "speaker", value_names = ["ISSUER", "CLAIM"], num_args = 2)]
+        speakers: Vec<String>,
+        /// Keeps it in this region
+        #[arg(long, value_name = "REGION")]
+        in_region: Option<String>,
+        /// Gives it a cell that it shares with nobody
+        #[arg(long)]
+        own_cell: bool,
+        #[command(flatten)]
+        policy: PolicyTerms,
+    },
+    /// Every tenant, its state and who may speak for it
+    List,
+    /// One tenant
+    Show {
+        /// Its name
+        name: String,
+    },
+    /// Ends its sessions and admits no more; its records stay
+    Suspend {
+        /// Its name
+        name: String,
+    },
+    /// Admits its sessions again
+    Resume {
+        /// Its name
+        name: String,
+    },
+    /// Destroys its keys and wipes its records, for ever
+    Delete {
+        /// Its name
+        name: String,
+        /// That this is what you want
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+#[derive(Args)]
+pub struct PolicyTerms {
+    /// Root keys that together open the tenant's keys, by commas; given several times, any one of them does
+    #[arg(long, value_name = "ROOT[,ROOT]")]
+    pub any_of: Vec<String>,
+    /// A root key for an outage of all others, and for when they are lost
+    #[arg(long, value_name = "ROOT", requires = "recovery_limit", requires = "any_of")]
+    pub recovery: Option<String>,
+    /// For how long at most it serves in an outage
+    #[arg(long, value_name = "SECONDS", requires = "recovery")]
+    pub recovery_limit: Option<u64>,
+    /// After how long root keys are asked again
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    pub refresh: u64,
+    /// After how long without an answer keys leave memory
+    #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
+    pub hard_expiry: u64,
+}
+
+#[derive(Subcommand)]
+pub enum Policy {
+    /// The policy, the rules, and what is proposed
+    Show {
+        /// The tenant
+        tenant: String,
+    },
+    /// Proposes another policy; it holds when it is applied
+    #[command(after_help = "Two keys of the customer's, any of which opens:   --any-of contoso-a --any-of contoso-b\n\
+                            Double key, neither opens alone:                  --any-of service,contoso")]
+    Propose {
+        /// The tenant
+        tenant: String,
+        /// Why, for others to read
+        #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        policy: PolicyTerms,
+    },
+    /// Proposes other rules among the tenant's custodians
+    ProposeRules {
+        /// The tenant
+        tenant: String,
+        /// Why, for others to read
+        #[arg(long)]
+        reason: String,
+        /// Whoever proposes may not apply
+        #[arg(long)]
+        two_custodians: bool,
+        /// How long a purge can be taken back
+        #[arg(long, value_name = "SECONDS", default_value_t = 604_800)]
+        cooling_off: u64,
+        /// After which age the store rotates the tenant's key by itself
+        #[arg(long, value_name = "SECONDS")]
+        rotate_keys_after: Option<u64>,
+    },
+    /// Does what was proposed
+    Apply {
+        /// The tenant
+        tenant: String,
+        /// The number of the proposal
+        proposal: u32,
+    },
+    /// Takes a proposal back
+    Withdraw {
+        /// The tenant
+        tenant: String,
+        /// The number of the proposal
+        proposal: u32,
+    },
+}
+
+/// Over a socket, folders are the names that the service has given to folders of its own machine.
+#[derive(Subcommand)]
+pub enum Ring {
+    /// All rings, sealed to recovery keys, or to the passphrase in the environment
+    Export {
+        /// A new file; over a socket, as NAME/FILE
+        file: PathBuf,
+        /// A recovery key (age1..); may be given several times
+        #[arg(long = "recipient", value_name = "KEY")]
+        recipients: Vec<String>,
+    },
+}
+
+#[derive(Subcommand)]
+pub enum Backup {
+    /// Makes a backup; what is unchanged is not copied again
+    Make {
+        /// The folder of backups; over a socket, its name
+        folder: PathBuf,
+        /// Only this cell
+        #[arg(long, value_name = "N", conflicts_with = "tenant")]
+        cell: Option<u32>,
+        /// Only this tenant
+        #[arg(long, value_name = "NAME")]
+        tenant: Option<String>,
+        /// Though no escrow holds the rings
+        #[arg(long)]
+        escrow_never: bool,
+        /// Though cells have failed or rings are damaged
+        #[arg(long)]
+        accept_gaps: bool,
+    },
+    /// The backups in a folder
+    List {
+        /// The folder of backups; over a socket, its name
+        folder: PathBuf,
+    },
+    /// Reads every byte of a backup
+    Verify {
+        /// The folder of backups; over a socket, its name
+        folder: PathBuf,
+        /// Which backup; the newest unless said otherwise
+        #[arg(long, value_name = "N")]
+        number: Option<u64>,
+    },
+    /// Restores a backup into an absent folder, opens every record, and removes it; needs no token
+    Drill {
+        /// The folder of backups
+        folder: PathBuf,
+        /// The escrow of the rings
+        escrow: PathBuf,
+        /// The absent folder
+        scratch: PathBuf,
+        #[command(flatten)]
+        terms: RestoreTerms,
+    },
+}
+
+#[derive(Args)]
+pub struct RestoreTerms {
+    /// The secret half of a recovery key, to open the escrow; else the passphrase in the environment is taken
+    #[arg(long, value_name = "FILE")]
+    pub identity: Option<PathBuf>,
+    /// Which backup; the newest unless said otherwise
+    #[arg(long, value_name = "N")]
+    pub number: Option<u64>,
+    /// Though cells, rings or newer backups are missing or damaged
+    #[arg(long)]
+    pub accept_gaps: bool,
+}
+
+/// A store and a cell need no token: only --keys, the escrow and what unseals it.
+#[derive(Subcommand)]
+pub enum Restore {
+    /// A tenant as it was, beside the living ones
+    Tenant {
+        /// The folder of backups; over a socket, its name
+        folder: PathBuf,
+        /// The tenant as it was called then
+        tenant: String,
+        /// What it is to be called
+        name: String,
+        /// Which backup; the newest unless said otherwise
+        #[arg(long, value_name = "N")]
+        number: Option<u64>,
+    },
+    /// The whole store, into an absent or empty --store
+    Store {
+        /// The folder of backups
+        folder: PathBuf,
+        /// The escrow of the rings
+        escrow: PathBuf,
+        #[command(flatten)]
+        terms: RestoreTerms,
+    },
+    /// One cell of the --store, which must be closed
+    Cell {
+        /// The folder of backups
+        folder: PathBuf,
+        /// The escrow of the rings
+        escrow: PathBuf,
+        /// The number of the cell
+        cell: u32,
+        #[command(flatten)]
+        terms: RestoreTerms,
+    },
+}
+
+#[derive(Subcommand)]
+pub enum Audit {
+    /// Verifies an exported trail, without the store and without a token
+    Verify {
+        /// The exported trail
+        trail: PathBuf,
+        /// The store's verifier key, as a line; without it the trail's own checkpoint is believed
+        #[arg(long, value_name = "KEY")]
+        key: Option<String>,
+        /// A checkpoint that was kept: shows that nothing before it was cut or rewritten since
+        #[arg(long, value_name = "FILE")]
+        earlier: Option<PathBuf>,
+    },
+}

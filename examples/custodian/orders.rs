@@ -1,0 +1,138 @@
+//! From commands to requests.
+
+use std::time::Duration;
+
+use strongroom::desk::{Act, Extent, Seal, Secret, TenantAct};
+use strongroom::{Policy, Rules, TenantSpec};
+
+use crate::cli::{Backup, Command, PolicyTerms, Restore, Ring, Root, Tenant};
+use crate::door::Door;
+use crate::failure::Failure;
+use crate::{cli, offline};
+
+/// What is to be asked for, in order.
+pub fn acts(command: &Command, door: &mut Door<'_>, dry_run: bool) -> Result<Vec<Act>, Failure> {
+    let act = match command {
+        Command::Login { tenant, .. } => of(tenant.as_deref(), Act::WhoAmI, TenantAct::WhoAmI),
+        Command::Status { tenant } => of(tenant.as_deref(), Act::Status, TenantAct::Keys),
+        Command::Doctor => Act::Doctor,
+        Command::Root(Root::Rotate { name, per_second }) => {
+            Act::RotateRoot { root: name.clone(), per_second: *per_second }
+        }
+        Command::Tenant(command) => tenant(command, dry_run)?,
+        Command::Policy(command) => return policy(command),
+        Command::Rotate { tenant, roots: true } => own(tenant, TenantAct::RotateRoots),
+        Command::Rotate { tenant, roots: false } => own(tenant, TenantAct::RotateKeys),
+        Command::Ring(Ring::Export { file, recipients }) => {
+            let name = file.file_name().and_then(|name| name.to_str());
+            let name = name.ok_or_else(|| Failure::usage("an escrow has a name"))?.to_owned();
+            let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(".".as_ref());
+            Act::ExportRings { folder: door.folder(folder)?, file: name, seal: seal(recipients)? }
+        }
+        Command::Backup(command) => backup(command, door)?,
+        Command::RestoreBackup(Restore::Tenant { folder, tenant, name, number }) => Act::RestoreTenant {
+            folder: door.folder(folder)?,
+            number: *number,
+            tenant: tenant.clone(),
+            name: name.clone(),
+        },
+        _ => return Err(Failure::usage("nothing to ask a store for")),
+    };
+    Ok(vec![act])
+}
+
+/// The act of the service's custodians, or that of a tenant's own.
+fn of(tenant: Option<&str>, service: Act, own_act: TenantAct) -> Act {
+    match tenant {
+        None => service,
+        Some(tenant) => own(tenant, own_act),
+    }
+}
+
+fn own(tenant: &str, act: TenantAct) -> Act {
+    Act::ForTenant { tenant: tenant.to_owned(), act }
+}
+
+fn tenant(command: &Tenant, dry_run: bool) -> Result<Act, Failure> {
+    Ok(match command {
+        Tenant::Create { name, issuer, claim, speakers, in_region, own_cell, policy } => {
+            let spec = TenantSpec::new(name, issuer, claim);
+            let pairs = speakers.chunks_exact(2);
+            let spec = pairs.fold(spec, |spec, pair| spec.speaker(&pair[0], &pair[1]));
+            let spec = in_region.iter().fold(spec, TenantSpec::region);
+            let spec = if *own_cell { spec.own_cell() } else { spec };
+            let spec = if policy.any_of.is_empty() { spec } else { spec.policy(terms(policy)?) };
+            Act::CreateTenant(spec)
+        }
+        Tenant::List => Act::ListTenants,
+        Tenant::Show { name } => Act::ShowTenant { name: name.clone() },
+        Tenant::Suspend { name } => Act::SuspendTenant { name: name.clone() },
+        Tenant::Resume { name } => Act::ResumeTenant { name: name.clone() },
+        Tenant::Delete { name, yes } if *yes || dry_run => Act::DeleteTenant { name: name.clone() },
+        Tenant::Delete { .. } => {
+            return Err(Failure::usage(
+                "deleting is for ever; add --yes if that is what you want, or --dry-run to see",
+            ));
+        }
+    })
+}
+
+fn policy(command: &cli::Policy) -> Result<Vec<Act>, Failure> {
+    use cli::Policy as Order;
+    let (tenant, acts) = match command {
+        Order::Show { tenant } => (tenant, vec![TenantAct::Keys, TenantAct::Rules, TenantAct::Proposals]),
+        Order::Propose { tenant, reason, policy } => {
+            (tenant, vec![TenantAct::ProposePolicy { policy: terms(policy)?, reason: reason.clone() }])
+        }
+        Order::ProposeRules { tenant, reason, two_custodians, cooling_off, rotate_keys_after } => {
+            let rules = Rules::default()
+                .two_custodians(*two_custodians)
+                .cooling_off(Duration::from_secs(*cooling_off))
+                .rotate_keys_after(rotate_keys_after.map(Duration::from_secs));
+            (tenant, vec![TenantAct::ProposeRules { rules, reason: reason.clone() }])
+        }
+        Order::Apply { tenant, proposal } => (tenant, vec![TenantAct::Apply { proposal: *proposal }]),
+        Order::Withdraw { tenant, proposal } => (tenant, vec![TenantAct::Withdraw { proposal: *proposal }]),
+    };
+    Ok(acts.into_iter().map(|act| own(tenant, act)).collect())
+}
+
+fn terms(terms: &PolicyTerms) -> Result<Policy, Failure> {
+    if terms.any_of.is_empty() {
+        return Err(Failure::usage("a policy needs --any-of"));
+    }
+    let policy = Policy::any_of(terms.any_of.iter().map(|roots| roots.split(',')))?;
+    let policy = match (&terms.recovery, terms.recovery_limit) {
+        (Some(root), Some(limit)) => policy.recovery_root(root, Duration::from_secs(limit))?,
+        _ => policy,
+    };
+    Ok(policy.expiries(Duration::from_secs(terms.refresh), Duration::from_secs(terms.hard_expiry))?)
+}
+
+fn seal(recipients: &[String]) -> Result<Seal, Failure> {
+    match recipients {
+        [] => Ok(Seal::Passphrase(Secret::new(offline::passphrase()?)?)),
+        recipients => Ok(Seal::Recipients(recipients.to_vec())),
+    }
+}
+
+fn backup(command: &Backup, door: &mut Door<'_>) -> Result<Act, Failure> {
+    Ok(match command {
+        Backup::Make { folder, cell, tenant, escrow_never, accept_gaps } => {
+            let extent = match (cell, tenant) {
+                (Some(cell), _) => Extent::Cell(*cell),
+                (None, Some(tenant)) => Extent::Tenant(tenant.clone()),
+                (None, None) => Extent::Store,
+            };
+            Act::Backup {
+                folder: door.folder(folder)?,
+                of: extent,
+                escrow_never: *escrow_never,
+                accept_gaps: *accept_gaps,
+            }
+        }
+        Backup::List { folder } => Act::ListBackups { folder: door.folder(folder)? },
+        Backup::Verify { folder, number } => Act::VerifyBackup { folder: door.folder(folder)?, number: *number },
+        Backup::Drill { .. } => return Err(Failure::usage("a drill asks no store")),
+    })
+}
