@@ -107,6 +107,9 @@ pub mod backup;
 // What sessions work with
 mod collection;
 
+// Records under new keys
+mod reseal;
+
 // Guards
 mod access;
 pub mod identity;
@@ -150,8 +153,9 @@ pub use collection::{
     KeyMode, Prefix, Scan, VALUE_MAX_LEN, WriteBatch,
 };
 pub use custody::{
-    Custody, Finding, GenerationStatus, Grade, Health, KeyStatus, RootRotation, RotationReport, TenantCustody,
-    TenantSpec, TenantState, TenantSummary, Trail, desk,
+    Blocker, CanDestroy, Custody, Destroyable, Finding, GenerationState, GenerationStatus, Grade, Health, KeyStatus,
+    OutstandingEscrow, RetireReport, RootRotation, RotationReport, TenantCustody, TenantSpec, TenantState,
+    TenantSummary, Trail, desk,
 };
 pub use directory::{Person, Proposal, ProposedChange, Rules, Speaker, Stats};
 pub use engine::Durability;
@@ -164,6 +168,7 @@ pub use kms::{
 #[cfg(feature = "transit")]
 pub use kms::{TransitBuilder, TransitRoots};
 pub use name::{NAME_MAX_LEN, RegionName, TenantName};
+pub use reseal::{Census, GenerationCensus, ResealPlan, ResealProgress, ResealReport};
 pub use seal::Version;
 pub use session::Session;
 pub use strongroom::{Builder, Strongroom};

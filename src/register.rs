@@ -123,7 +123,7 @@ impl Register {
         let mut belief = self.belief.write().unwrap_or_else(PoisonError::into_inner);
         keys::write_all(&self.zero.rings, [(0, &change)])?;
         *belief = change.belief();
-        self.ring.replace(change.into_ring());
+        self.ring.replace(&Arc::new(change.into_ring()));
         Ok(())
     }
 

@@ -131,6 +131,7 @@ fn check_place(directory: &Directory, plan: &BackupPlan<'_>) -> Result<()> {
 /// Carries out a plan.
 pub(crate) fn take(directory: &Directory, clock: &dyn Clock, plan: BackupPlan<'_>) -> Result<BackupReport> {
     check_place(directory, &plan)?;
+    let _under_way = directory.backup_begins();
     let signer = Signer::new(&directory.signing_seed()?)?;
     let trust = super::tenant::trust(directory)?;
     let scratch = directory.cells().scratch()?;

@@ -1,12 +1,12 @@
 //! Who may do what, to which tenant, until when: what every operation on records asks first.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, RwLockReadGuard};
 
 use super::catalog::Catalog;
 use crate::access::{Right, VerifiedIdentity};
 use crate::clock::Clock;
-use crate::directory::Tenant;
+use crate::directory::{Tenant, Writing};
 use crate::entropy::Entropy;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -44,11 +44,11 @@ impl Authority {
         self.identity.check_right(right)
     }
 
-    /// Leave to write, while the guard lives: asked after whatever may have taken its time.
-    pub(crate) fn begin_write(&self) -> Result<RwLockReadGuard<'_, ()>> {
-        let guard = self.tenant().begin_write()?;
+    /// Leave to write, and what to write under: asked after whatever may have taken its time.
+    pub(crate) fn begin_write(&self) -> Result<Writing<'_>> {
+        let writing = self.tenant().begin_write()?;
         self.check_open()?;
-        Ok(guard)
+        Ok(writing)
     }
 
     pub(crate) fn identity(&self) -> &VerifiedIdentity {

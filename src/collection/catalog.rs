@@ -128,18 +128,18 @@ impl Catalog {
     }
 
     fn make(&self, name: &str, shape: &Shape, entropy: &dyn Entropy) -> Result<Entry> {
-        // Before the gate, for which a suspension waits: the roots may take their time, and so may a cell that is shut.
-        let ring = self.tenant.ring()?;
+        // Before the gate, for which a suspension waits: a cell that is shut may take its time.
         drop(self.tenant.writer()?);
-        let _write = self.tenant.begin_write()?;
-        let last = self.last_id(&ring)?.unwrap_or(LAST_OWN_ID);
+        let writing = self.tenant.begin_write()?;
+        let ring = writing.ring();
+        let last = self.last_id(ring)?.unwrap_or(LAST_OWN_ID);
         if last >= LAST_ID {
             return Err(Error::invalid("the tenant has used up its collection ids"));
         }
         let entry = Entry { id: last + 1, name: name.to_owned(), shape: shape.clone() };
         let mut batch = Batch::new(Durability::Synced);
-        self.table().put(&mut batch, &ring, entropy, &[COUNTER], &entry.id)?;
-        self.table().put(&mut batch, &ring, entropy, &[ENTRY, name.as_bytes()], &entry)?;
+        self.table().put(&mut batch, ring, entropy, &[COUNTER], &entry.id)?;
+        self.table().put(&mut batch, ring, entropy, &[ENTRY, name.as_bytes()], &entry)?;
         self.tenant.writer()?.apply(batch)?;
         Ok(entry)
     }
@@ -158,17 +158,17 @@ impl Catalog {
         check_name(name)?;
         let changes = self.begin_change();
         let info = self.look_up(&changes, name)?.ok_or_else(no_such_collection)?;
-        let ring = self.tenant.ring()?;
         // The tenant before the collection, as writers do: else they, this and a suspension could wait in a circle.
-        let _write = self.tenant.begin_write()?;
+        let writing = self.tenant.begin_write()?;
+        let ring = writing.ring();
         let mut dropped = info.dropped.write().unwrap_or_else(PoisonError::into_inner);
         let mut batch = Batch::new(Durability::Synced);
-        self.table().delete(&mut batch, &ring, &[ENTRY, name.as_bytes()])?;
+        self.table().delete(&mut batch, ring, &[ENTRY, name.as_bytes()])?;
         let prefix = info.id.to_be_bytes();
         batch.delete_range(self.tenant.keyspace(), prefix.to_vec(), end_of_prefix(&prefix));
         if info.is_chunked() {
             chunks::delete_all(&mut batch, self.tenant.keyspace(), info.id);
-            self.table().delete(&mut batch, &ring, &[CHUNKED, &prefix])?;
+            self.table().delete(&mut batch, ring, &[CHUNKED, &prefix])?;
         }
         self.tenant.writer()?.apply(batch)?;
         *dropped = true;
@@ -181,15 +181,14 @@ impl Catalog {
         if info.is_chunked() {
             return Ok(());
         }
-        let ring = self.tenant.ring()?;
-        let _write = self.tenant.begin_write()?;
+        let writing = self.tenant.begin_write()?;
         // Alone: whoever writes now without looking first must have finished before there is something to look at.
         let dropped = info.dropped.write().unwrap_or_else(PoisonError::into_inner);
         if *dropped {
             return Err(no_such_collection());
         }
         let mut batch = Batch::new(Durability::Synced);
-        self.table().put(&mut batch, &ring, entropy, &[CHUNKED, &info.id.to_be_bytes()], &info.id)?;
+        self.table().put(&mut batch, writing.ring(), entropy, &[CHUNKED, &info.id.to_be_bytes()], &info.id)?;
         self.tenant.writer()?.apply(batch)?;
         info.is_chunked.store(true, Ordering::SeqCst);
         Ok(())
@@ -202,9 +201,8 @@ impl Catalog {
         }
         let _changes = self.begin_change();
         if !self.is_swept.load(Ordering::Acquire) {
-            let ring = self.tenant.ring()?;
-            let _write = self.tenant.begin_write()?;
-            chunks::sweep(&self.tenant, &ring)?;
+            let writing = self.tenant.begin_write()?;
+            chunks::sweep(&self.tenant, writing.ring())?;
             self.is_swept.store(true, Ordering::Release);
         }
         Ok(())
@@ -232,7 +230,8 @@ impl Catalog {
         if let Some(info) = self.recall(name) {
             return Ok(Some(info));
         }
-        let (reader, ring) = (self.tenant.reader()?, self.tenant.ring()?);
+        // The ring first: of what is read with it, none is of a generation that it has lost.
+        let (ring, reader) = (self.tenant.ring()?, self.tenant.reader()?);
         let Some(entry) = self.table().get::<Entry>(&*reader, &ring, &[ENTRY, name.as_bytes()])? else {
             return Ok(None);
         };

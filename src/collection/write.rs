@@ -50,21 +50,21 @@ pub(super) fn commit(authority: &Authority, changes: &[Change], durability: Dura
     for change in changes.iter().filter(|change| change.is_chunked()) {
         catalog.mark_chunked(&change.info, authority.entropy())?;
     }
-    // Before the gate, for which a suspension waits: the roots may take their time, and so may a cell that is shut.
-    let ring = tenant.ring()?;
+    // Before the gate, for which a suspension waits: a cell that is shut may take its time.
     drop(tenant.writer()?);
-    let _tenant_stays = authority.begin_write()?;
+    let writing = authority.begin_write()?;
+    let ring = writing.ring();
     let mut infos: Vec<&Arc<Info>> = changes.iter().map(|change| &change.info).collect();
     infos.sort_by_key(|info| info.id);
     infos.dedup_by_key(|info| info.id);
     let _collections_stay = infos.into_iter().map(|info| info.begin_write()).collect::<Result<Vec<_>>>()?;
-    let mut headless = Headless::new(authority, &ring, durability);
+    let mut headless = Headless::new(authority, ring, durability);
     let objects = write_chunks(&mut headless, changes)?;
     let mut nonces = vec![[0; NONCE_LEN]; changes.iter().filter(|change| change.value.is_some()).count()];
     authority.entropy().fill(nonces.as_flattened_mut())?;
     for _ in 0..ATTEMPTS {
         let mut batch = Batch::new(durability);
-        seal_all(authority, &ring, changes, &objects, &nonces, &mut batch)?;
+        seal_all(authority, ring, changes, &objects, &nonces, &mut batch)?;
         headless.settle(&mut batch)?;
         let compares = changes.iter().any(Change::compares);
         match tenant.writer()?.apply(batch) {

@@ -18,6 +18,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 pub use self::audit::Trail;
 pub use self::doctor::{Finding, Grade, Health};
+pub use self::generations::{Blocker, CanDestroy, Destroyable, GenerationState, OutstandingEscrow, RetireReport};
 pub use self::rotation::{RootRotation, RotationReport};
 pub use self::tenant::{GenerationStatus, KeyStatus, TenantCustody};
 use self::tenants::check_all;
@@ -26,6 +27,7 @@ pub use self::tenants::{TenantSpec, TenantState, TenantSummary};
 mod audit;
 pub mod desk;
 mod doctor;
+mod generations;
 mod plans;
 mod rotation;
 mod tenant;

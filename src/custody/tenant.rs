@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::{Deserialize, Serialize};
 
+use super::generations::{self, GenerationState};
 use crate::access::{Right, VerifiedIdentity};
 use crate::audit::{Act, Event};
 use crate::clock::Clock;
@@ -49,6 +50,8 @@ pub struct GenerationStatus {
     pub number: u32,
     /// When it was made, in seconds since 1970.
     pub created_secs: u64,
+    /// How far it has come.
+    pub state: GenerationState,
 }
 
 impl TenantCustody {
@@ -85,7 +88,8 @@ impl TenantCustody {
     pub fn keys(&self) -> Result<KeyStatus> {
         self.check()?;
         let ring = self.tenant.ring_for_custody()?;
-        let generation = |(number, created_secs)| GenerationStatus { number, created_secs };
+        let state = generations::states(&self.tenant, &ring);
+        let generation = |(number, created_secs)| GenerationStatus { number, created_secs, state: state(number) };
         Ok(KeyStatus {
             policy: ring.policy().clone(),
             epoch: ring.epoch(),

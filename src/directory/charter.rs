@@ -167,7 +167,9 @@ impl Directory {
         let (outcome, event) = change(&mut charter)?;
         let mut batch = Batch::new(Durability::Synced);
         self.register.put(&mut batch, CHARTERS, &[tenant.incarnation().as_bytes()], &charter)?;
-        self.trails.apply(batch, event.map(|event| (tenant.incarnation(), event)))?;
+        let rotate_after_secs = charter.rules.rotate_keys_after_secs;
+        let entries = event.map(|event| (tenant.incarnation(), event)).into_iter().collect();
+        self.change_upkeep_with(Some((batch, entries)), tenant, |upkeep| upkeep.rotate_after_secs = rotate_after_secs)?;
         Ok(outcome)
     }
 }

@@ -16,6 +16,7 @@ use crate::audit::{Act, Actor, Event};
 use crate::clock::Deadline;
 use crate::engine::{Batch, Durability};
 use crate::error::{Error, Result};
+use crate::keys::lifecycle::{Event as Step, Proof};
 use crate::keys::{self, Change, Policy, Ring};
 use crate::kms::{Call, RootId, WrapContext, WrapSecret, check_root};
 use crate::secret::Key32;
@@ -110,17 +111,29 @@ impl Directory {
     pub(crate) fn add_generation(&self, tenant: &Tenant, by: &Actor) -> Result<u32> {
         let now_secs = self.register.now_secs();
         let event = Event::new(Act::GENERATION_ADDED, by.clone());
-        let change = |ring: &Ring| Change::generation(ring, &**self.register.entropy(), now_secs);
-        let generation = self.change_keyset(tenant, event, change)?;
-        tenant.wait_for_writers();
-        Ok(generation)
+        let add = |ring: &Ring| Change::generation(ring, &**self.register.entropy(), now_secs);
+        let ring = self.change_keyset(tenant, event, add, |ring| Step::Added(ring.write_generation()))?;
+        tenant.drain(&ring)?;
+        Ok(ring.write_generation())
     }
 
-    /// Destroys the key of a generation. That nothing needs it is for the caller to have proven.
-    pub(crate) fn retire_generation(&self, tenant: &Tenant, generation: u32, by: &Actor) -> Result<()> {
+    /// Destroys the key of a generation that nothing needs.
+    ///
+    /// # Errors
+    /// `Conflict` if the proof is not of the ring as it is now, or something has come in the way since.
+    pub(crate) fn retire_generation(&self, tenant: &Tenant, proof: Proof, by: &Actor) -> Result<Arc<Ring>> {
+        let generation = proof.generation();
         let event = Event::new(Act::GENERATION_RETIRED, by.clone()).detail("retired", generation);
-        self.change_keyset(tenant, event, |ring| Change::retirement(ring, generation, &**self.register.entropy()))?;
-        Ok(())
+        let retire = |ring: &Ring| {
+            let backups = self.backups.load(std::sync::atomic::Ordering::SeqCst);
+            let is_proven = proof.is_of(tenant.incarnation(), ring.sequence())
+                && tenant.can_destroy(generation, ring, backups).is_ok();
+            match is_proven {
+                true => Change::retirement(ring, generation, &**self.register.entropy()),
+                false => Err(Error::conflict("what was proven of the generation does not hold any more; ask again")),
+            }
+        };
+        self.change_keyset(tenant, event, retire, |_| Step::Retired(generation))
     }
 
     /// Has every root of `policy` that the tenant does not depend on yet wrap and unwrap something of no use.
@@ -140,14 +153,17 @@ impl Directory {
         Ok(read(&found.outline()))
     }
 
-    /// Writes another keyset of the same epoch. Returns the generation that is written under.
+    /// Writes another keyset of the same epoch, and lets the lifecycle of the generations know. Returns the new ring.
     fn change_keyset(
         &self,
         tenant: &Tenant,
         event: Event,
         change: impl FnOnce(&Ring) -> Result<Change>,
-    ) -> Result<u32> {
+        step: impl FnOnce(&Ring) -> Step,
+    ) -> Result<Arc<Ring>> {
         let ring = tenant.ring_for_custody()?;
+        // What is known of the generations is known of the ring of before, whatever comes now.
+        tenant.lifecycle(&ring);
         let change = change(&ring)?;
         let _changes = self.begin_change();
         let _row = tenant.begin_row_change();
@@ -155,11 +171,12 @@ impl Directory {
         let place = (tenant.cell_number(), tenant.box_number());
         self.cells.with_rings(place.0, |rings| keys::write_all(rings, [(place.1, &change)]))?;
         keeping.sequence = change.sequence();
-        let generation = change.ring().write_generation();
-        let event = event.detail("generation", generation);
+        let ring = Arc::new(change.into_ring());
+        let event = event.detail("generation", ring.write_generation());
         self.write_keepings([(tenant, keeping)], [(tenant.incarnation(), event)])?;
-        tenant.keys().replace(change.into_ring());
-        Ok(generation)
+        tenant.keys().replace(&ring);
+        tenant.happened(step(&ring), &ring)?;
+        Ok(ring)
     }
 
     fn prepare_epoch(&self, tenant: &Tenant, policy: Option<Policy>) -> Result<Change> {
@@ -211,7 +228,7 @@ impl Directory {
         self.write_keepings(rows.into_iter().map(|(turn, keeping)| (&*turn.tenant, keeping)), entries)?;
         for Turn { tenant, change } in cells.into_values().flatten() {
             if tenant.keeping().epoch.number == change.epoch_belief().epoch {
-                tenant.keys().replace(change.into_ring());
+                tenant.keys().replace(&Arc::new(change.into_ring()));
             }
         }
         Ok(moved)

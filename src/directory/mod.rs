@@ -4,6 +4,7 @@ mod charter;
 mod create;
 mod entries;
 mod epochs;
+mod generations;
 mod health;
 mod known;
 mod placement;
@@ -14,8 +15,10 @@ mod tenant;
 mod tombstone;
 #[cfg(test)]
 mod tests;
+mod upkeep;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -30,8 +33,10 @@ pub use row::Speaker;
 pub(crate) use row::{Row, Status, check_speakers};
 #[cfg(feature = "backup")]
 pub(crate) use safekeeping::{ComesFrom, Export, Refill};
-pub(crate) use tenant::Tenant;
+pub(crate) use tenant::{Tenant, Writing};
 use tombstone::entomb;
+use upkeep::Upkeeps;
+pub(crate) use upkeep::{Found, SavedSweep, Sweep};
 
 use crate::audit::{Act, Actor, Trails};
 use crate::cells::{self, CellStats, Cells};
@@ -80,6 +85,9 @@ pub(crate) struct Directory {
     next_sweep: Mutex<Deadline>,
     /// Held by whoever changes the list of tenants.
     changes: Mutex<()>,
+    upkeeps: Mutex<Upkeeps>,
+    /// How many backups are under way.
+    backups: AtomicUsize,
 }
 
 impl Directory {
@@ -95,6 +103,8 @@ impl Directory {
         let directory = Self {
             known: RwLock::default(),
             changes: Mutex::default(),
+            upkeeps: Mutex::new(upkeep::read_all(&register)?),
+            backups: AtomicUsize::new(0),
             next_sweep: Mutex::new(Deadline::after(&*clock, SWEEP_EVERY)),
             trails: Arc::new(Trails::new(register.clone())),
             register,
@@ -327,6 +337,7 @@ impl Directory {
         let is_clean = self.cells.engine(place.0)?.wipe(place.1)?;
         let mut batch = Batch::new(Durability::Synced);
         self.register.delete(&mut batch, TENANTS, &[tenant.name().as_str().as_bytes()])?;
+        self.end_upkeep(&mut batch, tenant)?;
         let [cell, number] = dirty_key(place);
         match is_clean {
             // A mark that is older than this deletion must not outlive it: the box is about to be somebody's.

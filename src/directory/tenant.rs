@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use super::TENANTS;
+use super::generations::Generations;
 use super::row::{Epoch, Fence, Row, Speaker, Status};
 use crate::cells::{BoxHandle, Cells};
 use crate::engine::{Engine, Keyspace, Reader, View};
@@ -22,11 +23,29 @@ pub(crate) struct Tenant {
     stamped: AtomicBool,
     /// Counts the changes of status: a session belongs to one term and does not outlive it.
     term: AtomicU64,
-    /// Read-held by every write, so that a deletion waits for those under way and none comes after it.
+    /// Read-held by every write, so that a deletion and a new generation wait for those under way, and none of before
+    /// comes after them.
     writes: RwLock<()>,
+    /// The sequence in `keeping`: no ring that is earlier is written under.
+    sequence: AtomicU64,
     place: BoxHandle,
     register: Arc<Register>,
     keys: CachedRing,
+    generations: Generations,
+}
+
+/// Leave to write, and the ring to write under, for as long as it lives. Its one constructor proves, while the gate is
+/// held, that the ring is the tenant's newest: so when whoever changed the ring has waited for the gate once, nothing is
+/// written under the ring of before, ever.
+pub(crate) struct Writing<'t> {
+    ring: Arc<Ring>,
+    _gate: RwLockReadGuard<'t, ()>,
+}
+
+impl Writing<'_> {
+    pub(crate) fn ring(&self) -> &Ring {
+        &self.ring
+    }
 }
 
 /// How often a ring is asked for again that has changed while the root keys were asked.
@@ -50,6 +69,7 @@ impl Tenant {
         Self {
             stamped: AtomicBool::new(row.stamped),
             keeping: RwLock::new(Keeping::of(&row)),
+            sequence: AtomicU64::new(row.sequence),
             row_changes: Mutex::default(),
             row,
             status,
@@ -58,6 +78,7 @@ impl Tenant {
             place,
             register,
             keys,
+            generations: Generations::default(),
         }
     }
 
@@ -105,8 +126,8 @@ impl Tenant {
         self.place.reader()
     }
 
-    /// A snapshot of this tenant's records.
-    pub(crate) fn view(&self) -> Result<Box<dyn View>> {
+    /// A snapshot of this tenant's records that nobody waits for: see [`view`](Self::view).
+    pub(super) fn undated_view(&self) -> Result<Box<dyn View>> {
         self.place.view()
     }
 
@@ -120,15 +141,28 @@ impl Tenant {
     /// # Errors
     /// `Denied` unless the tenant is active; else as [`keys::load`].
     pub(crate) fn ring(&self) -> Result<Arc<Ring>> {
-        self.check_active()?;
-        let ring = self.keys.get(|| {
-            // Asked again by whoever loads: none begins once the tenant is closed.
+        for _ in 0..LOADS {
             self.check_active()?;
-            self.load()
-        })?;
-        // What was loaded while the tenant was being closed goes again.
-        self.check_active().inspect_err(|_| self.keys.clear())?;
-        Ok(ring)
+            let ring = self.keys.get(|| {
+                // Asked again by whoever loads: none begins once the tenant is closed.
+                self.check_active()?;
+                self.load()
+            })?;
+            // What was loaded while the tenant was being closed goes again.
+            self.check_active().inspect_err(|_| self.keys.clear())?;
+            if self.is_newest(&ring) {
+                return Ok(ring);
+            }
+            // It was loaded, and not there yet, when somebody changed it; or it is being changed now, and about to be there.
+            drop(self.begin_row_change());
+            self.keys.forget_before(self.sequence.load(Ordering::SeqCst));
+        }
+        Err(too_many_changes())
+    }
+
+    /// Whether nobody has changed the ring since this one.
+    pub(crate) fn is_newest(&self, ring: &Ring) -> bool {
+        ring.sequence() >= self.sequence.load(Ordering::SeqCst)
     }
 
     /// The ring for an act of custody, which may be of a tenant that is suspended. Asked for anew, and not kept in
@@ -152,8 +186,11 @@ impl Tenant {
             let _row = self.begin_row_change();
             let now = self.keeping();
             // Somebody may have changed the ring while the root keys were asked.
-            if ring.sequence() < now.sequence && attempts < LOADS {
+            if ring.sequence() < now.sequence {
                 attempts += 1;
+                if attempts == LOADS {
+                    return Err(too_many_changes());
+                }
                 continue;
             }
             if self.status() != Status::Destroying {
@@ -198,11 +235,28 @@ impl Tenant {
         self.stamped.store(true, Ordering::SeqCst);
     }
 
-    /// Leave to write, while the guard lives.
-    pub(crate) fn begin_write(&self) -> Result<RwLockReadGuard<'_, ()>> {
-        let guard = self.writes.read().unwrap_or_else(PoisonError::into_inner);
-        self.check_active()?;
-        Ok(guard)
+    /// Leave to write, and what to write under.
+    pub(crate) fn begin_write(&self) -> Result<Writing<'_>> {
+        for _ in 0..LOADS {
+            // Before the gate, for which suspensions and rotations wait: the root keys may take their time.
+            let ring = self.ring()?;
+            let gate = self.writes.read().unwrap_or_else(PoisonError::into_inner);
+            self.check_active()?;
+            if self.is_newest(&ring) {
+                return Ok(Writing { ring, _gate: gate });
+            }
+        }
+        Err(too_many_changes())
+    }
+
+    /// Leave to write for the upkeep of a tenant, which may be suspended: `None` if the ring has been changed since this
+    /// one, so that it must be asked for again.
+    pub(crate) fn begin_upkeep(&self, ring: &Arc<Ring>) -> Result<Option<Writing<'_>>> {
+        let gate = self.writes.read().unwrap_or_else(PoisonError::into_inner);
+        if self.status() == Status::Destroying {
+            return Err(Error::denied());
+        }
+        Ok(self.is_newest(ring).then(|| Writing { ring: ring.clone(), _gate: gate }))
     }
 
     /// Leave to write to a tenant that nobody can sign in to yet, while the guard lives. A deletion waits for it, and
@@ -290,11 +344,17 @@ impl Tenant {
 
     /// Knows what has been written.
     pub(super) fn set_keeping(&self, keeping: Keeping) {
-        *self.keeping.write().unwrap_or_else(PoisonError::into_inner) = keeping;
+        let mut known = self.keeping.write().unwrap_or_else(PoisonError::into_inner);
+        self.sequence.store(keeping.sequence, Ordering::SeqCst);
+        *known = keeping;
     }
 
     pub(super) fn keys(&self) -> &CachedRing {
         &self.keys
+    }
+
+    pub(super) fn generations(&self) -> &Generations {
+        &self.generations
     }
 
     pub(super) fn belief(&self) -> Belief {
@@ -310,6 +370,10 @@ impl Tenant {
     pub(super) fn box_number(&self) -> u32 {
         self.row.box_number
     }
+}
+
+fn too_many_changes() -> Error {
+    Error::new(ErrorKind::Throttled, "the keys of the tenant are being changed; try again")
 }
 
 impl Keeping {

@@ -44,6 +44,10 @@ impl Reader for MemoryEngine {
         Ok(())
     }
 
+    fn estimate_rows(&self, keyspace: Keyspace) -> Result<u64> {
+        Ok(self.table(keyspace)?.len() as u64)
+    }
+
     fn view(&self) -> Result<Box<dyn View>> {
         let tables = self.tables.read().unwrap_or_else(PoisonError::into_inner).clone();
         Ok(Box::new(MemoryView { tables }))

@@ -91,6 +91,9 @@ pub(crate) trait Reader: Send + Sync + 'static {
     /// Hands each value that is there to `read` with its key's place in `keys`.
     fn multi_get(&self, keyspace: Keyspace, keys: &[Vec<u8>], read: &mut dyn FnMut(usize, &[u8])) -> Result<()>;
 
+    /// About how many rows a keyspace has: what was replaced or removed lately may count.
+    fn estimate_rows(&self, keyspace: Keyspace) -> Result<u64>;
+
     /// A snapshot of all keyspaces as they are now.
     fn view(&self) -> Result<Box<dyn View>>;
 

@@ -78,16 +78,28 @@ impl CachedRing {
         };
         let mut there = self.held.write().unwrap_or_else(PoisonError::into_inner);
         if there.as_ref().is_none_or(|there| there.ring.sequence() <= held.ring.sequence()) {
+            if let Some(there) = &*there {
+                there.ring.succeeded_by(&held.ring);
+            }
             *there = Some(held);
         }
     }
 
     /// Puts a later ring of the same tenant in the place of the one that is there, if one is. When the root keys are
     /// asked again stays as it was: nobody has asked them.
-    pub(crate) fn replace(&self, ring: Ring) {
+    pub(crate) fn replace(&self, ring: &Arc<Ring>) {
         let mut there = self.held.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(held) = there.as_mut().filter(|held| held.ring.sequence() < ring.sequence()) {
-            held.ring = Arc::new(ring);
+            held.ring.succeeded_by(ring);
+            held.ring = ring.clone();
+        }
+    }
+
+    /// Drops a ring that is earlier than this sequence: one that was being loaded while it was changed.
+    pub(crate) fn forget_before(&self, sequence: u64) {
+        let mut there = self.held.write().unwrap_or_else(PoisonError::into_inner);
+        if there.as_ref().is_some_and(|held| held.ring.sequence() < sequence) {
+            *there = None;
         }
     }
 

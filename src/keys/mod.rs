@@ -6,6 +6,7 @@ mod change;
 mod escrow;
 #[cfg(fuzzing)]
 pub(crate) mod fuzz;
+pub(crate) mod lifecycle;
 mod open;
 mod policy;
 mod policy_text;

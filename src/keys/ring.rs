@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use zeroize::Zeroizing;
 
@@ -24,6 +24,9 @@ pub(crate) struct Ring {
     policy: Policy,
     keyset: Keyset,
     origin: Origin,
+    /// What took this one's place while somebody was using it: a record that was written since may be of a generation
+    /// that only the later one has.
+    successor: OnceLock<Arc<Ring>>,
     record_keys: Derived<(u32, u32), XaesKey>,
     name_keys: Derived<u32, SivKey>,
 }
@@ -55,7 +58,16 @@ struct Derived<K, V>(RwLock<HashMap<K, Arc<V>>>);
 
 impl Ring {
     pub(super) fn new(incarnation: Incarnation, policy: Policy, keyset: Keyset, origin: Origin) -> Self {
-        Self { incarnation, policy, keyset, origin, record_keys: Derived::default(), name_keys: Derived::default() }
+        let (record_keys, name_keys) = (Derived::default(), Derived::default());
+        Self { incarnation, policy, keyset, origin, successor: OnceLock::new(), record_keys, name_keys }
+    }
+
+    /// Tells whoever holds this ring of the one that takes its place.
+    pub(super) fn succeeded_by(&self, later: &Arc<Self>) {
+        if later.incarnation == self.incarnation && later.sequence() > self.sequence() {
+            // Who has a successor already learns of this one from that.
+            drop(self.successor.set(later.clone()));
+        }
     }
 
     pub(super) fn keyset(&self) -> &Keyset {
@@ -104,6 +116,9 @@ impl Ring {
     /// `Tampered` for a generation that was never written (the ring may be older than the records), `KeyDestroyed`
     /// for one that was retired.
     pub(crate) fn record_key(&self, generation: u32, collection: u32, suite: u8) -> Result<Arc<XaesKey>> {
+        if let (true, Some(later)) = (generation > self.write_generation(), self.successor.get()) {
+            return later.record_key(generation, collection, suite);
+        }
         self.record_keys.get_or_derive((generation, collection), || {
             let key = &self.keyset.generation(generation)?.key;
             Ok(XaesKey::new(&derive::record_key(key, self.incarnation, generation, collection, suite)))

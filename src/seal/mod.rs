@@ -21,5 +21,7 @@ mod tests;
 pub(crate) use envelope::Envelope;
 pub(crate) use names::HiddenNames;
 pub use record::Version;
-pub(crate) use record::{Head, ObjectId, Opened, Place, Record, open, open_record, peek_head, seal, seal_head};
+pub(crate) use record::{
+    Head, ObjectId, Opened, Place, Record, open, open_record, peek_generation, peek_head, reseal, seal, seal_head,
+};
 pub(crate) use table::Table;

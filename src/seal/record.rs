@@ -8,7 +8,7 @@
 
 use std::ops::Range;
 
-use super::envelope::{CIPHERTEXT_AT, Draft, Envelope, HEAD_LEN, Parts, SUITE, header};
+use super::envelope::{CIPHERTEXT_AT, Draft, Envelope, FORMAT, HEAD_LEN, HEADER_LEN, Parts, SUITE, header};
 use crate::aead::{NONCE_LEN, OpenFailure, TAG_LEN};
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
@@ -77,6 +77,33 @@ pub(crate) fn seal_head(
     seal_plaintext(ring, ring.write_generation(), place, nonce, &plaintext)
 }
 
+/// Seals what was found at `place` under the newest generation: the same record, of the same version. `nonce` must be
+/// fresh in all its 24 bytes.
+///
+/// # Errors
+/// As [`open_record`].
+pub(crate) fn reseal(ring: &Ring, place: Place<'_>, nonce: &[u8; NONCE_LEN], mut bytes: Vec<u8>) -> Result<Envelope> {
+    let written = decrypt(ring, place, &mut bytes)?;
+    let (opened, flags) = Opened::parse(bytes, written).ok_or_else(|| refuse("the inner header is malformed"))?;
+    let plaintext = &opened.bytes[CIPHERTEXT_AT..opened.bytes.len() - TAG_LEN];
+    let generation = ring.write_generation();
+    match flags & HAS_VERSION {
+        0 => {
+            let rest = &plaintext[1..];
+            seal_plaintext(ring, generation, place, nonce, &[&[flags | HAS_VERSION], &opened.version.0, rest])
+        }
+        _ => seal_plaintext(ring, generation, place, nonce, &[plaintext]),
+    }
+}
+
+/// The generation that an envelope says it was sealed under: `None` if it is no envelope.
+pub(crate) fn peek_generation(bytes: &[u8]) -> Option<u32> {
+    match bytes.first_chunk::<HEADER_LEN>()? {
+        &[FORMAT, SUITE, a, b, c, d] => Some(u32::from_be_bytes([a, b, c, d])),
+        _ => None,
+    }
+}
+
 fn seal_plaintext(
     ring: &Ring,
     generation: u32,
@@ -108,7 +135,13 @@ pub(crate) fn open(ring: &Ring, place: Place<'_>, bytes: &[u8]) -> Result<Opened
 /// `Tampered` unless they are, to the bit, what was sealed for this place under this ring; `KeyDestroyed` if their
 /// generation was retired.
 pub(crate) fn open_record(ring: &Ring, place: Place<'_>, mut bytes: Vec<u8>) -> Result<Record> {
-    let parts = Parts::parse(&mut bytes).ok_or_else(|| refuse("the envelope is malformed"))?;
+    let written = decrypt(ring, place, &mut bytes)?;
+    Record::parse(bytes, written).ok_or_else(|| refuse("the inner header is malformed"))
+}
+
+/// Puts the plaintext in the ciphertext's place. Returns what names the write.
+fn decrypt(ring: &Ring, place: Place<'_>, bytes: &mut [u8]) -> Result<Version> {
+    let parts = Parts::parse(bytes).ok_or_else(|| refuse("the envelope is malformed"))?;
     let key = ring.record_key(parts.generation, place.collection, SUITE).map_err(|error| match error.kind() {
         ErrorKind::Tampered => refuse("the generation was never written: the ring may be older than the records"),
         _ => error,
@@ -120,8 +153,7 @@ pub(crate) fn open_record(ring: &Ring, place: Place<'_>, mut bytes: Vec<u8>) -> 
             OpenFailure::ChangedBytes => "the tag does not fit",
         })
     })?;
-    let written = Version(*parts.nonce);
-    Record::parse(bytes, written).ok_or_else(|| refuse("the inner header is malformed"))
+    Ok(Version(*parts.nonce))
 }
 
 /// The bytes of an envelope that tell its write from every other, for compare-and-swap in the engine.
@@ -132,19 +164,7 @@ pub(crate) fn peek_head(bytes: &[u8]) -> &[u8] {
 impl Record {
     /// Reads the inner header of an envelope that has been decrypted in place.
     fn parse(bytes: Vec<u8>, written: Version) -> Option<Self> {
-        let value = CIPHERTEXT_AT..bytes.len() - TAG_LEN;
-        // Owned from here on, so that every way out wipes it.
-        let mut opened = Opened { bytes, value, version: written };
-        let flags = *opened.take(1)?.first()?;
-        if flags & !(HAS_VERSION | HAS_EXPIRY | IS_HEAD) != 0 {
-            return None;
-        }
-        if flags & HAS_VERSION != 0 {
-            opened.version = Version(*opened.take(NONCE_LEN)?.first_chunk()?);
-        }
-        if flags & HAS_EXPIRY != 0 {
-            opened.take(size_of::<u64>())?;
-        }
+        let (mut opened, flags) = Opened::parse(bytes, written)?;
         if flags & IS_HEAD == 0 {
             return Some(Self::Whole(opened));
         }
@@ -156,6 +176,25 @@ impl Record {
 }
 
 impl Opened {
+    /// Reads the inner header of an envelope that has been decrypted in place, up to what differs between values and
+    /// heads. With its flags.
+    fn parse(bytes: Vec<u8>, written: Version) -> Option<(Self, u8)> {
+        let value = CIPHERTEXT_AT..bytes.len() - TAG_LEN;
+        // Owned from here on, so that every way out wipes it.
+        let mut opened = Self { bytes, value, version: written };
+        let flags = *opened.take(1)?.first()?;
+        if flags & !(HAS_VERSION | HAS_EXPIRY | IS_HEAD) != 0 {
+            return None;
+        }
+        if flags & HAS_VERSION != 0 {
+            opened.version = Version(*opened.take(NONCE_LEN)?.first_chunk()?);
+        }
+        if flags & HAS_EXPIRY != 0 {
+            opened.take(size_of::<u64>())?;
+        }
+        Some((opened, flags))
+    }
+
     /// A record whose value is still to come, with room for `length` bytes of it: more would move it and leave a copy.
     pub(crate) fn with_room(version: Version, length: usize) -> Self {
         Self { bytes: Vec::with_capacity(length), value: 0..0, version }

@@ -68,6 +68,11 @@ impl Database {
         family.copied().ok_or_else(|| Error::internal("no such box in this cell"))
     }
 
+    pub(super) fn estimate_rows(&self, keyspace: Keyspace) -> Result<u64> {
+        let rows = self.db().property_int_value_cf(self.family(keyspace)?, "rocksdb.estimate-num-keys");
+        Ok(rows.map_err(foreign)?.unwrap_or(0))
+    }
+
     pub(super) fn get(&self, keyspace: Keyspace, key: &[u8], read: &mut dyn FnMut(&[u8])) -> Result<bool> {
         let value = self.db().get_pinned_cf(self.family(keyspace)?, key).map_err(foreign)?;
         Ok(value.map(|value| read(&value)).is_some())

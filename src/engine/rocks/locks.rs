@@ -24,7 +24,17 @@ impl KeyLocks {
         let mut shards: Vec<usize> = keys.map(|key| self.hasher.hash_one(key) as usize % Self::SHARDS).collect();
         shards.sort_unstable();
         shards.dedup();
+        self.lock_shards(shards)
+    }
+
+    /// Takes every lock: for who removes a range of keys.
+    pub(super) fn lock_all(&self) -> Vec<MutexGuard<'_, ()>> {
+        self.lock_shards(0..Self::SHARDS)
+    }
+
+    /// Ascending.
+    fn lock_shards(&self, shards: impl IntoIterator<Item = usize>) -> Vec<MutexGuard<'_, ()>> {
         // What a lock protects is in the engine, so that a panic under it leaves nothing half done here.
-        shards.iter().map(|&shard| self.shards[shard].lock().unwrap_or_else(PoisonError::into_inner)).collect()
+        shards.into_iter().map(|shard| self.shards[shard].lock().unwrap_or_else(PoisonError::into_inner)).collect()
     }
 }

@@ -66,6 +66,10 @@ impl Reader for RocksReader {
         self.database.multi_get(keyspace, keys, read)
     }
 
+    fn estimate_rows(&self, keyspace: Keyspace) -> Result<u64> {
+        self.database.estimate_rows(keyspace)
+    }
+
     fn view(&self) -> Result<Box<dyn View>> {
         Ok(Box::new(self.snapshots.take(&self.database, self.usage.ticks())))
     }

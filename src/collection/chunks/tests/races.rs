@@ -143,6 +143,10 @@ impl Reader for Overwritten {
         self.reader.multi_get(keyspace, keys, read)
     }
 
+    fn estimate_rows(&self, keyspace: Keyspace) -> Result<u64> {
+        self.reader.estimate_rows(keyspace)
+    }
+
     fn view(&self) -> Result<Box<dyn View>> {
         let view = self.reader.view();
         self.files.put(&"k", &numbered(2))?;
