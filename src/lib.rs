@@ -117,6 +117,9 @@ pub mod identity;
 // What the store knows of its tenants
 mod directory;
 
+// What is said of a purge
+pub mod purge;
+
 // What has been done to it
 pub mod audit;
 
@@ -135,6 +138,7 @@ mod aead;
 mod derive;
 mod signing;
 mod metadata;
+mod traces;
 mod folder;
 mod context;
 #[cfg(test)]
@@ -154,8 +158,8 @@ pub use collection::{
 };
 pub use custody::{
     Blocker, CanDestroy, Custody, Destroyable, Finding, GenerationState, GenerationStatus, Grade, Health, KeyStatus,
-    OutstandingEscrow, RetireReport, RootRotation, RotationReport, TenantCustody, TenantSpec, TenantState,
-    TenantSummary, Trail, desk,
+    OutstandingEscrow, PurgedTenant, RetireReport, RootRotation, RotationReport, TenantCustody, TenantSpec,
+    TenantState, TenantSummary, Trail, desk,
 };
 pub use directory::{Person, Proposal, ProposedChange, Rules, Speaker, Stats};
 pub use engine::Durability;

@@ -10,7 +10,7 @@ use crate::cells::{self, BOXES_MAX, Budgets, Cells, RegionPaths};
 use crate::clock::{Clock, SystemClock};
 use crate::collection::{Authority, Catalogs};
 use crate::custody::desk::{CustodyDesk, Doors};
-use crate::custody::{Custody, TenantCustody};
+use crate::custody::{Custody, PurgedTenant, TenantCustody};
 use crate::directory::{Directory, Speaker, Stats, Tenant};
 use crate::entropy::{Entropy, OsEntropy};
 use crate::error::{Error, ErrorKind, Result};
@@ -129,6 +129,20 @@ impl Strongroom {
         let (directory, tenant) = (self.directory.clone(), found.clone().ok_or_else(Error::denied)?);
         let custody = TenantCustody::admit(identity, directory, tenant, self.clock.clone(), self.is_open.clone());
         door.admits(custody, "the credential is not that of a custodian of the tenant")
+    }
+
+    /// Admits a custodian who spoke for a tenant that was purged, to its receipts and its trail. Of several tenants of this
+    /// name, the last one that the credential spoke for.
+    ///
+    /// # Errors
+    /// [`Denied`](crate::ErrorKind::Denied) unless there was one, and the credential is that of its custodian.
+    pub fn purged_tenant(&self, credential: &str, tenant: &str) -> Result<PurgedTenant> {
+        self.directory.sweep();
+        let door = self.door(Act::CUSTODY_REFUSED, None);
+        let identity = door.verify(credential)?;
+        let (directory, clock) = (self.directory.clone(), self.clock.clone());
+        let purged = PurgedTenant::admit(identity, tenant, directory, clock, self.is_open.clone());
+        door.admits(purged, "the credential is not that of a custodian of a purged tenant")
     }
 
     /// The request handler for custodians of this store while it is open: see [`desk`](crate::desk).

@@ -30,6 +30,7 @@ pub use act::Act;
 pub use checkpoint::Checkpoint;
 pub use event::{Actor, Event, Outcome};
 pub use note::VerifierKey;
+pub(crate) use offline::verify_events;
 pub use offline::{Verified, verify_export};
 pub use proof::{prove_consistency, prove_inclusion, verify_consistency, verify_inclusion};
 pub use reading::Recorded;

@@ -51,6 +51,16 @@ pub(super) struct Growth {
 /// should be, with a word on what is wrong; [`Invalid`](crate::ErrorKind::Invalid) if `earlier` is no checkpoint or that
 /// of another trail; [`Unavailable`](crate::ErrorKind::Unavailable) if it cannot be read.
 pub fn verify_export(mut trail: impl BufRead, key: Option<&VerifierKey>, earlier: Option<&str>) -> Result<Verified> {
+    verify_events(&mut trail, key, earlier, &mut |_| Ok(()))
+}
+
+/// The same, handing every leaf to `each`, in order. Nothing of them is to be believed before this returns.
+pub(crate) fn verify_events(
+    mut trail: &mut dyn BufRead,
+    key: Option<&VerifierKey>,
+    earlier: Option<&str>,
+    each: &mut dyn FnMut(&[u8]) -> Result<()>,
+) -> Result<Verified> {
     let mut growth = Growth::from(earlier.map(|note| open(note, key)).transpose()?)?;
     let mut line = String::new();
     loop {
@@ -63,7 +73,9 @@ pub fn verify_export(mut trail: impl BufRead, key: Option<&VerifierKey>, earlier
             let checkpoint = open(&checkpoint, key)?;
             return growth.finish(&checkpoint, key.is_some());
         }
-        growth.push(&line::parse(&line, growth.tree.size())?)?;
+        let leaf = line::parse(&line, growth.tree.size())?;
+        each(&leaf)?;
+        growth.push(&leaf)?;
     }
 }
 

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::checkpoint::{self, Checkpoint};
 use super::event::Event;
-use super::note::VerifierKey;
+use super::note::{self, VerifierKey};
 use super::refusals::Refusals;
 use super::tree::Tree;
 use crate::engine::{Batch, Durability, View};
@@ -104,6 +104,11 @@ impl Trails {
         let head = self.head(trail)?;
         self.register.sync()?;
         head.sign(&self.signer()?)
+    }
+
+    /// Signs a text in the name of a trail, as its checkpoints are signed. The text must not be taken for one.
+    pub(crate) fn sign(&self, trail: Incarnation, text: &str) -> Result<String> {
+        note::sign(&self.signer()?, &self.origin(trail), text)
     }
 
     /// Whose signature the checkpoints of a trail bear.

@@ -269,7 +269,7 @@ pub(crate) fn export(directory: &Directory, clock: &dyn Clock, path: &Path, lock
     let mut sealed = Vec::new();
     lock.seal(&plaintext, &mut sealed)?;
     write_durably(path, &sealed).map_err(|error| Error::io("the escrow cannot be written", error))?;
-    directory.remember_exports(&exported, sum(&sealed))?;
+    directory.remember_exports(&exported, number, sum(&sealed))?;
     tracing::info!(tenants = exported.len(), damaged, "exported the rings into an escrow");
     Ok(ExportReport { tenants: exported.len(), damaged })
 }

@@ -33,6 +33,7 @@ mod region_folder;
 mod region_site;
 mod regions;
 mod ring_file;
+mod search;
 mod sites;
 mod stats;
 #[cfg(feature = "rocksdb")]

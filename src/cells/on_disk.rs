@@ -40,7 +40,6 @@ impl CellsOnDisk {
     }
 
     /// The store's own folder of cells.
-    #[cfg(feature = "backup")]
     pub(super) fn folders(&self) -> &CellFolders {
         self.folder.cells()
     }

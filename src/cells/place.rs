@@ -126,6 +126,10 @@ impl Place {
         self.number
     }
 
+    pub(super) fn folder(&self) -> &std::path::Path {
+        &self.folder
+    }
+
     pub(super) fn region(&self) -> Option<&RegionName> {
         self.region.as_ref()
     }

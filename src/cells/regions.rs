@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-#[cfg(feature = "backup")]
+#[cfg(feature = "rocksdb")]
 use super::cell_folders::CellFolders;
 #[cfg(feature = "rocksdb")]
 use super::place::Place;
@@ -62,7 +62,7 @@ impl Regions {
     }
 
     /// The regions that can be used, with their folders.
-    #[cfg(feature = "backup")]
+    #[cfg(feature = "rocksdb")]
     pub(super) fn folders(&self) -> impl Iterator<Item = (&RegionName, &CellFolders)> {
         self.opened.get().into_iter().flatten().filter_map(|(name, region)| match region {
             Region::Disk(folder) => Some((name, folder.cells())),

@@ -160,7 +160,7 @@ impl TenantCustody {
     }
 }
 
-fn export(trails: &Trails, trail: Incarnation, event: Event, out: &mut dyn Write) -> Result<String> {
+pub(super) fn export(trails: &Trails, trail: Incarnation, event: Event, out: &mut dyn Write) -> Result<String> {
     trails.record(trail, event, Durability::Synced)?;
     trails.export(trail, out)
 }

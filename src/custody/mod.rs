@@ -19,6 +19,7 @@ use crate::error::{Error, ErrorKind, Result};
 pub use self::audit::Trail;
 pub use self::doctor::{Finding, Grade, Health};
 pub use self::generations::{Blocker, CanDestroy, Destroyable, GenerationState, OutstandingEscrow, RetireReport};
+pub use self::purge::PurgedTenant;
 pub use self::rotation::{RootRotation, RotationReport};
 pub use self::tenant::{GenerationStatus, KeyStatus, TenantCustody};
 use self::tenants::check_all;
@@ -29,6 +30,7 @@ pub mod desk;
 mod doctor;
 mod generations;
 mod plans;
+mod purge;
 mod rotation;
 mod tenant;
 mod tenants;
@@ -36,7 +38,7 @@ mod tenants;
 /// Acts of a custodian of the service. Made by [`Strongroom::custody`](crate::Strongroom::custody); ends as a
 /// [`Session`](crate::Session) does.
 pub struct Custody {
-    identity: VerifiedIdentity,
+    identity: Arc<VerifiedIdentity>,
     directory: Arc<Directory>,
     clock: Arc<dyn Clock>,
     store_is_open: Arc<AtomicBool>,
@@ -52,7 +54,7 @@ impl Custody {
         store_is_open: Arc<AtomicBool>,
     ) -> Result<Self> {
         identity.check_speaks_for(service)?;
-        let custody = Self { identity, directory, clock, store_is_open };
+        let custody = Self { identity: Arc::new(identity), directory, clock, store_is_open };
         custody.check()?;
         Ok(custody)
     }

@@ -5,9 +5,11 @@ mod create;
 mod entries;
 mod epochs;
 mod generations;
+mod escrows;
 mod health;
 mod known;
 mod placement;
+mod purge;
 mod row;
 #[cfg(feature = "backup")]
 mod safekeeping;
@@ -29,6 +31,7 @@ pub(crate) use create::{Newcomer, in_specs};
 use entries::Entry;
 pub(crate) use epochs::{Moved, Pace};
 use known::Known;
+pub(crate) use purge::Purge;
 pub use row::Speaker;
 pub(crate) use row::{Row, Status, check_speakers};
 #[cfg(feature = "backup")]
@@ -83,6 +86,8 @@ pub(crate) struct Directory {
     known: RwLock<Known>,
     /// When the rings of idle tenants are next looked through.
     next_sweep: Mutex<Deadline>,
+    /// Held by whoever carries a purge out.
+    purging: Mutex<()>,
     /// Held by whoever changes the list of tenants.
     changes: Mutex<()>,
     upkeeps: Mutex<Upkeeps>,
@@ -105,6 +110,7 @@ impl Directory {
             changes: Mutex::default(),
             upkeeps: Mutex::new(upkeep::read_all(&register)?),
             backups: AtomicUsize::new(0),
+            purging: Mutex::default(),
             next_sweep: Mutex::new(Deadline::after(&*clock, SWEEP_EVERY)),
             trails: Arc::new(Trails::new(register.clone())),
             register,
@@ -113,6 +119,7 @@ impl Directory {
         };
         directory.confirm_store()?;
         directory.read_rows()?;
+        directory.read_purges()?;
         directory.clean_boxes()?;
         directory.finish_deletions();
         directory.cells.begin_housekeeping()?;
@@ -219,6 +226,9 @@ impl Directory {
     pub(crate) fn delete(&self, name: &str, by: &Actor) -> Result<()> {
         let _changes = self.begin_change();
         let tenant = self.find(name).ok_or_else(no_such_tenant)?;
+        if tenant.is_to_be_purged() {
+            return Err(Error::conflict("the tenant is to be purged, and its custodians will have a receipt"));
+        }
         self.delete_found(&tenant, Some(by))
     }
 
@@ -386,6 +396,12 @@ impl Directory {
         let known = self.known();
         let status = known.iter().map(|tenant| ((tenant.cell_number(), tenant.box_number()), tenant.status()));
         status.filter(|(place, _)| places.contains(place)).collect()
+    }
+
+    /// Whether a box is yet to be wiped, whoever lived there.
+    fn is_dirty(&self, place: (u32, u32)) -> Result<bool> {
+        let [cell, number] = dirty_key(place);
+        Ok(self.register.get::<(u32, u32)>(DIRTY, &[&cell, &number])?.is_some())
     }
 
     fn unmark(&self, place: (u32, u32)) -> Result<()> {

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::escrows::{EXPORT_COUNT, Escrow};
 use super::tombstone::{TOMBSTONES, entomb};
 use super::{
     Arc, Batch, Cells, DIRTY, Directory, Durability, Error, Newcomer, Result, Ring, Row, STORE, Status, TENANTS, Table,
@@ -19,7 +20,6 @@ use crate::secret::Key32;
 
 /// Incarnations whose rings have been exported, and as what.
 const EXPORTS: Table = Table { keyspace: 0, collection: 8 };
-const EXPORT_COUNT: &[u8] = b"exports";
 /// Rows changed at once.
 const BATCH_ROWS: usize = 1024;
 
@@ -89,11 +89,6 @@ impl Directory {
         self.register.has_signing_key()
     }
 
-    /// How many exports have begun. One that has a higher number than this is of a later moment.
-    pub(crate) fn export_count(&self) -> Result<u64> {
-        Ok(self.register.get(STORE, &[EXPORT_COUNT])?.unwrap_or(0))
-    }
-
     /// The number of an export that begins now.
     pub(crate) fn begin_export(&self) -> Result<u64> {
         let _changes = self.begin_change();
@@ -129,8 +124,9 @@ impl Directory {
         })
     }
 
-    /// Remembers which rings lie in the escrow with this digest; what is remembered of other tenants goes.
-    pub(crate) fn remember_exports(&self, rows: &[Row], escrow: [u8; 32]) -> Result<()> {
+    /// Remembers which rings lie in the escrow of this number and digest; which lay in earlier ones of tenants that are
+    /// gone is forgotten.
+    pub(crate) fn remember_exports(&self, rows: &[Row], number: u64, escrow: [u8; 32]) -> Result<()> {
         let _changes = self.begin_change();
         let (ring, exported_secs) = (self.ring()?, self.register.now_secs());
         let before = self.exports()?;
@@ -140,6 +136,7 @@ impl Directory {
             let mut batch = Batch::new(Durability::Synced);
             for export in exports {
                 EXPORTS.delete(&mut batch, &ring, &[export.incarnation.as_bytes()])?;
+                self.delete_first_escrow(&mut batch, export.incarnation)?;
             }
             self.register.apply(batch)?;
         }
@@ -149,10 +146,14 @@ impl Directory {
                 let (incarnation, epoch, sequence) = (row.incarnation, row.epoch.number, row.sequence);
                 let export = Export { incarnation, epoch, sequence, exported_secs, escrow };
                 EXPORTS.put(&mut batch, &ring, self.entropy(), &[incarnation.as_bytes()], &export)?;
+                self.put_first_escrow(&mut batch, incarnation, number)?;
             }
             self.register.apply(batch)?;
         }
-        Ok(())
+        // Last: until then it counts as one that may hold anybody.
+        let mut batch = Batch::new(Durability::Synced);
+        self.put_escrow(&mut batch, &Escrow { number, exported_secs, sha256: escrow })?;
+        self.register.apply(batch)
     }
 
     /// What has been exported, by incarnation.

@@ -21,6 +21,8 @@ pub(crate) struct Tenant {
     row_changes: Mutex<()>,
     status: AtomicU8,
     stamped: AtomicBool,
+    /// Set while a custodian's request to purge it stands: nobody gets in, and nothing is destroyed yet.
+    to_be_purged: AtomicBool,
     /// Counts the changes of status: a session belongs to one term and does not outlive it.
     term: AtomicU64,
     /// Read-held by every write, so that a deletion and a new generation wait for those under way, and none of before
@@ -68,6 +70,7 @@ impl Tenant {
         let place = BoxHandle::new(cells, row.cell, row.box_number);
         Self {
             stamped: AtomicBool::new(row.stamped),
+            to_be_purged: AtomicBool::new(false),
             keeping: RwLock::new(Keeping::of(&row)),
             sequence: AtomicU64::new(row.sequence),
             row_changes: Mutex::default(),
@@ -283,6 +286,9 @@ impl Tenant {
 
     pub(crate) fn check_active(&self) -> Result<()> {
         match self.status() {
+            Status::Active if self.is_to_be_purged() => {
+                Err(Error::new(ErrorKind::KeyRevoked, "the tenant's custodians have asked for its purge"))
+            }
             Status::Active => Ok(()),
             Status::Suspended => Err(Error::new(ErrorKind::Denied, "the tenant is suspended")),
             Status::Destroying => Err(Error::denied()),
@@ -313,6 +319,23 @@ impl Tenant {
         self.wait_for_writers();
         self.keys.clear();
         Ok(())
+    }
+
+    pub(crate) fn is_to_be_purged(&self) -> bool {
+        self.to_be_purged.load(Ordering::SeqCst)
+    }
+
+    /// Ends every session at once, waits for writes under way and drops the keys, because a purge was asked for.
+    pub(super) fn close_for_purge(&self) {
+        self.term.fetch_add(1, Ordering::SeqCst);
+        self.to_be_purged.store(true, Ordering::SeqCst);
+        self.wait_for_writers();
+        self.keys.clear();
+    }
+
+    /// Takes that back. Sessions that had ended stay ended.
+    pub(super) fn open_after_purge(&self) {
+        self.to_be_purged.store(false, Ordering::SeqCst);
     }
 
     pub(super) fn row(&self, status: Status) -> Row {

@@ -158,13 +158,13 @@ fn unwrap_ring_key(parsed: &Parsed, roots: &dyn RootKeys) -> Result<Key32> {
     Err(Verdict::fold(outcomes).into_error())
 }
 
-fn unwrap_one(parsed: &Parsed, root: &RootId, roots: &dyn RootKeys) -> Result<WrapSecret, RootError> {
+pub(super) fn unwrap_one(parsed: &Parsed, root: &RootId, roots: &dyn RootKeys) -> Result<WrapSecret, RootError> {
     let (_, wrapped) = parsed.roots.iter().find(|(id, _)| id == root).ok_or(RootError::Tampered)?;
     let call = Call::new().map_err(|_| RootError::Unreachable)?;
     roots.unwrap(root, wrapped, &WrapContext::new(*parsed.incarnation.as_bytes(), root.clone(), parsed.epoch, call))
 }
 
-fn open_ring_key(parsed: &Parsed, alternative: &Alternative<'_>, secrets: &[&Key32]) -> Result<Key32> {
+pub(super) fn open_ring_key(parsed: &Parsed, alternative: &Alternative<'_>, secrets: &[&Key32]) -> Result<Key32> {
     let seal = parsed.seals.iter().find(|(digest, _)| *digest == alternative.digest);
     let (_, sealed) = seal.ok_or_else(Error::tampered)?;
     let kek = XaesKey::new(&derive::kek(secrets, parsed.incarnation, parsed.epoch, &alternative.digest));

@@ -169,6 +169,15 @@ impl Keyset {
         Ok(keyset)
     }
 
+    pub(super) fn name_secret(&self) -> &Key32 {
+        &self.name_secret
+    }
+
+    /// The tenant keys of the living generations.
+    pub(super) fn keys(&self) -> impl Iterator<Item = (u32, &Key32)> {
+        self.generations.iter().map(|(&number, generation)| (number, &generation.key))
+    }
+
     fn generation(&self, number: u32) -> Result<&Generation> {
         match self.generations.get(&number) {
             Some(generation) => Ok(generation),

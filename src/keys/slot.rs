@@ -66,6 +66,19 @@ impl Slot {
         Self::finish(&bytes)
     }
 
+    /// How every living slot of a tenant begins, but for what lies between the first four bytes and the incarnation.
+    pub(super) fn beginning(incarnation: Incarnation) -> Vec<u8> {
+        let mut bytes = vec![FORMAT, LIVE, 0, 0];
+        bytes.extend_from_slice(&[0; 12]);
+        bytes.extend_from_slice(incarnation.as_bytes());
+        bytes
+    }
+
+    /// These bytes with the checksum that they ought to have.
+    pub(super) fn with_checksum(bytes: &[u8; SLOT_LEN]) -> Self {
+        Self::finish(&bytes[..CHECKSUM_AT])
+    }
+
     fn finish(used: &[u8]) -> Self {
         let mut slot = Box::new([0; SLOT_LEN]);
         slot[..used.len()].copy_from_slice(used);

@@ -27,6 +27,9 @@ pub mod backup {}
 #[doc = include_str!("audit.md")]
 pub mod audit {}
 
+#[doc = include_str!("purge.md")]
+pub mod purge {}
+
 #[doc = include_str!("growth.md")]
 #[doc = ""]
 #[doc = include_str!("growth/figures.md")]

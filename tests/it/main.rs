@@ -49,6 +49,7 @@ mod plaintext;
 mod program;
 #[cfg(feature = "transit")]
 mod proxy;
+mod purge;
 mod regions;
 mod root_keys;
 mod shelves;

@@ -1,0 +1,309 @@
+//! Purging a tenant: who wants it, when its time has come, and the order in which it is carried out.
+//!
+//! ```text
+//!  request: closed in memory, ROW ----> approve: ROW ----> the cooling-off ends
+//!     ^                |                                         |
+//!     +--- cancel: row gone, opened                              v
+//!            closed, writers drained, traces collected, DIRECTORY ROW `destroying`, TOMBSTONE AND ROW (one batch)
+//!            both slots overwritten, box wiped, directory row gone (as every deletion; an opening resumes it)
+//!            every file searched, RECEIPT AND ROW (one batch)
+//! ```
+//!
+//! Every step has its entry in the tenant's trail in the same batch.
+
+mod proof;
+mod row;
+
+use std::sync::{Arc, PoisonError};
+
+pub(crate) use self::row::Purge;
+use self::row::{Destruction, PURGES, RECEIPTS};
+use super::charter::check_reason;
+use super::entries::Entry;
+use super::{Directory, Status, TENANTS, Tenant, entomb};
+use crate::audit::{Act, Actor, Event};
+use crate::engine::{Batch, Durability};
+use crate::error::{Error, ErrorKind, Result};
+use crate::keys::{self, Remains};
+use crate::name::Incarnation;
+use crate::purge::{Escrowed, PurgeStatus, SearchReport, Statement};
+
+/// Sealed records that are set aside before a purge, and how many bytes of them at most.
+const SAMPLES: usize = 4;
+const SAMPLE_BYTES: usize = 64 << 10;
+
+/// Sealed records, each under its engine key.
+type Samples = Vec<(Vec<u8>, Vec<u8>)>;
+/// Who is told how far a search has come.
+pub(crate) type Teller<'p> = &'p mut dyn FnMut(&SearchReport);
+
+impl Directory {
+    /// Every purge that was asked for and not taken back, in the order of their tenants.
+    pub(crate) fn purges(&self) -> Result<Vec<Purge>> {
+        let mut purges: Vec<Purge> = self.register.list(PURGES, &[])?;
+        purges.sort_by(|a, b| (&a.tenant, a.destroyed_secs()).cmp(&(&b.tenant, b.destroyed_secs())));
+        Ok(purges)
+    }
+
+    pub(crate) fn purge(&self, incarnation: Incarnation) -> Result<Option<Purge>> {
+        self.register.get(PURGES, &[incarnation.as_bytes()])
+    }
+
+    /// The last purge that was carried out of a tenant of this name.
+    pub(crate) fn purge_of(&self, name: &str) -> Result<Option<Purge>> {
+        let purges = self.purges()?.into_iter();
+        Ok(purges.filter(|purge| purge.is_of(name) && purge.is_carried_out()).max_by_key(Purge::destroyed_secs))
+    }
+
+    /// Ends all access to a tenant at once, and writes down that it is to be purged.
+    pub(crate) fn request_purge(&self, tenant: &Tenant, by: &Actor, requested: Statement) -> Result<PurgeStatus> {
+        check_reason(&requested.reason)?;
+        let _changes = self.begin_change();
+        check_purgeable(tenant)?;
+        if self.purge(tenant.incarnation())?.is_some() {
+            return Err(Error::conflict("a purge of the tenant has been requested already"));
+        }
+        let cooling_off_secs = self.charter(tenant)?.rules.cooling_off_secs;
+        let purge = Purge {
+            tenant: tenant.name().clone(),
+            incarnation: tenant.incarnation(),
+            speakers: tenant.speakers().to_vec(),
+            due_secs: requested.at_secs.saturating_add(cooling_off_secs),
+            requested,
+            approved: None,
+            destruction: None,
+            receipts: 0,
+            verdict: None,
+        };
+        tenant.close_for_purge();
+        let event = Event::new(Act::PURGE_REQUESTED, by.clone());
+        let event = event.detail("reason", &purge.requested.reason).detail("not before", purge.due_secs);
+        let outcome = self.write_purge(Batch::new(Durability::Synced), &purge, self.to_both_trails(&purge, event));
+        if outcome.is_err() && self.purge(tenant.incarnation()).is_ok_and(|found| found.is_none()) {
+            tenant.open_after_purge();
+        }
+        outcome.map(|()| purge.status())
+    }
+
+    /// Writes down that a second custodian wants it too.
+    ///
+    /// # Errors
+    /// `Denied` for the one who has asked for it.
+    pub(crate) fn approve_purge(&self, tenant: &Tenant, by: &Actor, approved: Statement) -> Result<PurgeStatus> {
+        check_reason(&approved.reason)?;
+        let _changes = self.begin_change();
+        let mut purge = self.pending(tenant)?;
+        if purge.requested.is_by_same_person(&approved) {
+            return Err(Error::new(ErrorKind::Denied, "another custodian than the one who asked has to approve it"));
+        }
+        if purge.approved.is_none() {
+            let event = Event::new(Act::PURGE_APPROVED, by.clone()).detail("reason", &approved.reason);
+            purge.approved = Some(approved);
+            self.write_purge(Batch::new(Durability::Synced), &purge, self.to_both_trails(&purge, event))?;
+        }
+        Ok(purge.status())
+    }
+
+    /// Takes a purge back that has not been carried out, and opens the tenant again, unless something else keeps it
+    /// shut.
+    pub(crate) fn cancel_purge(&self, tenant: &Tenant, by: &Actor, reason: &str) -> Result<()> {
+        check_reason(reason)?;
+        let _changes = self.begin_change();
+        let purge = self.pending(tenant)?;
+        let mut batch = Batch::new(Durability::Synced);
+        self.register.delete(&mut batch, PURGES, &[purge.incarnation.as_bytes()])?;
+        let event = Event::new(Act::PURGE_CANCELLED, by.clone()).detail("reason", reason);
+        self.trails.apply(batch, self.to_both_trails(&purge, event))?;
+        tenant.open_after_purge();
+        Ok(())
+    }
+
+    /// Carries a purge out whose time has come, or goes on with one that has begun, or searches the store again.
+    ///
+    /// # Errors
+    /// `NotFound` if nobody has asked for it; `Conflict` before its time. After any other error it goes on when this is
+    /// called again.
+    pub(crate) fn execute_purge(
+        &self,
+        incarnation: Incarnation,
+        by: &Actor,
+        progress: Teller<'_>,
+    ) -> Result<PurgeStatus> {
+        let _one = self.purging.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut purge = self.purge(incarnation)?.ok_or_else(no_such_purge)?;
+        let tenant = self.list().into_iter().find(|tenant| tenant.incarnation() == incarnation);
+        let samples = match (purge.is_carried_out(), tenant) {
+            (true, None) => Samples::new(),
+            (true, Some(tenant)) => {
+                let _changes = self.begin_change();
+                let samples = self.samples(&tenant);
+                self.finish_deletion(&tenant)?;
+                samples
+            }
+            (false, Some(tenant)) => {
+                purge.check_due(self.register.now_secs())?;
+                self.destroy(&tenant, &mut purge, by)?
+            }
+            (false, None) => return Err(Error::corrupt("the tenant that is to be purged is gone")),
+        };
+        self.prove_purge(&mut purge, &samples, by, progress)?;
+        Ok(purge.status())
+    }
+
+    /// Carries out every purge whose time has come, and goes on with those that a crash or an error has left. Returns
+    /// what has become of each.
+    pub(crate) fn run_purges(&self, by: &Actor) -> Result<Vec<(Purge, Result<PurgeStatus>)>> {
+        let now_secs = self.register.now_secs();
+        let waits = |purge: &Purge| match purge.is_carried_out() {
+            true => purge.verdict.is_none(),
+            false => purge.check_due(now_secs).is_ok(),
+        };
+        let purges = self.purges()?.into_iter().filter(waits);
+        Ok(purges.map(|purge| (purge.clone(), self.execute_purge(purge.incarnation, by, &mut |_| {}))).collect())
+    }
+
+    /// A receipt of a purge, by its number.
+    pub(crate) fn receipt(&self, incarnation: Incarnation, number: u32) -> Result<Option<String>> {
+        self.register.get(RECEIPTS, &[incarnation.as_bytes(), &number.to_be_bytes()])
+    }
+
+    /// Writes down that somebody vouches for the end of an escrow. The next receipt tells of it.
+    pub(crate) fn declare_escrow_destroyed(
+        &self,
+        incarnation: Incarnation,
+        number: u64,
+        by: &Actor,
+        statement: Statement,
+    ) -> Result<PurgeStatus> {
+        check_reason(&statement.reason)?;
+        let _changes = self.begin_change();
+        let mut purge = self.purge(incarnation)?.ok_or_else(no_such_purge)?;
+        let event = Event::new(Act::PURGE_STEP, by.clone()).detail("step", "escrow declared destroyed");
+        let event = event.detail("escrow", number).detail("reason", &statement.reason);
+        purge.declare(number, statement)?;
+        self.write_purge(Batch::new(Durability::Synced), &purge, [(incarnation, event)])?;
+        Ok(purge.status())
+    }
+
+    /// At opening: closes the tenants that are to be purged. What had been carried out and not ended is resumed by the
+    /// deletions; the search is for whoever asks for the receipt.
+    pub(super) fn read_purges(&self) -> Result<()> {
+        let purges: Vec<Purge> = self.register.list(PURGES, &[])?;
+        for tenant in self.list() {
+            let Some(purge) = purges.iter().find(|purge| purge.incarnation == tenant.incarnation()) else { continue };
+            tenant.close_for_purge();
+            if purge.is_carried_out() && tenant.status() != Status::Destroying {
+                tracing::error!(incarnation = ?purge.incarnation, "a purged tenant has come back; it stays shut");
+                tenant.set_status(Status::Destroying);
+            }
+        }
+        Ok(())
+    }
+
+    /// Destroys the keys of a tenant. From the one batch on there is no way back.
+    fn destroy(&self, tenant: &Arc<Tenant>, purge: &mut Purge, by: &Actor) -> Result<Samples> {
+        let status = {
+            let _changes = self.begin_change();
+            let status = check_purgeable(tenant)?;
+            tenant.set_status(Status::Destroying);
+            tenant.keys().clear();
+            status
+        };
+        // Root keys are asked while nothing is held: nobody changes the ring of a tenant with this status.
+        let collected = self.collect(tenant);
+        let samples = self.samples(tenant);
+        let _changes = self.begin_change();
+        let committed = collected.and_then(|destruction| {
+            // Whoever took it back in the meantime was told so.
+            purge.clone_from(&self.pending(tenant)?);
+            purge.destruction = Some(destruction);
+            self.commit_destruction(tenant, purge, by)
+        });
+        if let Err(error) = committed {
+            if self.purge(purge.incarnation).is_ok_and(|found| found.is_none_or(|found| !found.is_carried_out())) {
+                tenant.set_status(status);
+            }
+            return Err(error);
+        }
+        self.finish_deletion(tenant)?;
+        Ok(samples)
+    }
+
+    fn collect(&self, tenant: &Tenant) -> Result<Destruction> {
+        tenant.check_home()?;
+        let place = (tenant.cell_number(), tenant.box_number());
+        let copies = self.cells.with_rings(place.0, |rings| keys::copies_of(rings, place.1, tenant.incarnation()))?;
+        let Remains { traces, epochs, generations, roots, has_opened } = copies.remains(&**self.register.roots());
+        let escrowed = self.escrows_with(tenant.incarnation())?.into_iter().map(|(number, escrow)| Escrowed {
+            number,
+            exported_secs: escrow.as_ref().map(|escrow| escrow.exported_secs),
+            sha256: escrow.as_ref().map(|escrow| proof::hex(&escrow.sha256)),
+            destroyed: None,
+        });
+        Ok(Destruction {
+            at_secs: self.register.now_secs(),
+            place,
+            traces,
+            epochs,
+            generations,
+            keys_were_opened: has_opened,
+            roots,
+            escrows: escrowed.collect(),
+            medium: proof::describe(self.cells.medium(place.0)),
+        })
+    }
+
+    /// The commit point.
+    fn commit_destruction(&self, tenant: &Tenant, purge: &Purge, by: &Actor) -> Result<()> {
+        let _row = tenant.begin_row_change();
+        let (mut batch, ring) = (Batch::new(Durability::Synced), self.ring()?);
+        let row = tenant.row(Status::Destroying);
+        self.register.put(&mut batch, TENANTS, &[row.name.as_str().as_bytes()], &row)?;
+        entomb(&mut batch, &ring, self.entropy(), row.incarnation, self.register.now_secs())?;
+        let event = Event::new(Act::PURGE_STEP, by.clone()).detail("step", "keys destroyed");
+        self.write_purge(batch, purge, self.to_both_trails(purge, event))
+    }
+
+    /// Some sealed records, as they lie in the box: noise, once the keys are gone.
+    fn samples(&self, tenant: &Tenant) -> Samples {
+        let page = self
+            .cells
+            .reader(tenant.cell_number(), tenant.box_number())
+            .and_then(|reader| reader.view()?.page(tenant.box_number(), &[], None, SAMPLE_BYTES));
+        page.map(|page| page.rows.into_iter().take(SAMPLES).collect()).unwrap_or_default()
+    }
+
+    /// The purge of a tenant that has not been carried out.
+    fn pending(&self, tenant: &Tenant) -> Result<Purge> {
+        let purge = self.purge(tenant.incarnation())?.ok_or_else(no_such_purge)?;
+        if purge.is_carried_out() {
+            return Err(Error::conflict("the purge has been carried out"));
+        }
+        Ok(purge)
+    }
+
+    fn write_purge(&self, mut batch: Batch, purge: &Purge, entries: impl IntoIterator<Item = Entry>) -> Result<()> {
+        self.register.put(&mut batch, PURGES, &[purge.incarnation.as_bytes()], purge)?;
+        self.trails.apply(batch, entries)
+    }
+
+    /// That of the tenant tells its life, that of the store who has gone and under which incarnation.
+    fn to_both_trails(&self, purge: &Purge, event: Event) -> [Entry; 2] {
+        let of_store = event.clone().detail("tenant", &purge.tenant);
+        let of_store = of_store.detail("incarnation", format!("{:?}", purge.incarnation));
+        [(purge.incarnation, event), (self.register.store_id(), of_store)]
+    }
+}
+
+/// # Errors
+/// `Conflict` if the tenant is going in another way.
+fn check_purgeable(tenant: &Tenant) -> Result<Status> {
+    match tenant.status() {
+        Status::Destroying => Err(Error::conflict("the tenant is being deleted")),
+        status => Ok(status),
+    }
+}
+
+fn no_such_purge() -> Error {
+    Error::new(ErrorKind::NotFound, "no purge of the tenant has been requested")
+}
