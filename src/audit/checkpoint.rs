@@ -1,8 +1,10 @@
 //! The head of a trail at one moment (c2sp.org/tlog-checkpoint), as the text of a signed note:
 //!
-//!     strongroom/<store id in hex>/<incarnation in hex>
-//!     <size in decimal>
-//!     <base64 of the root hash>
+//! ```text
+//! strongroom/<store id in hex>/<incarnation in hex>
+//! <size in decimal>
+//! <base64 of the root hash>
+//! ```
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

@@ -1,9 +1,11 @@
 //! One event of a trail, and its leaf: the bytes that are hashed, stored and exported.
 //!
-//!     leaf   = 16 random bytes || format u8 = 1 || time u64 || outcome u8 || actor || lp(act)
-//!              || count u8 || count x (lp(key) || lp(value))
-//!     actor  = 00 (the store) | 01 || lp(issuer) || lp(tenant claim) || lp(subject)
-//!     lp(x)  = u32 length || x
+//! ```text
+//! leaf   = 16 random bytes || format u8 = 1 || time u64 || outcome u8 || actor || lp(act)
+//!          || count u8 || count x (lp(key) || lp(value))
+//! actor  = 00 (the store) | 01 || lp(issuer) || lp(tenant claim) || lp(subject)
+//! lp(x)  = u32 length || x
+//! ```
 //!
 //! Laid out by hand, because a leaf is read where no key is: in an exported file. The random bytes keep its hash, which
 //! leaves the store, from giving its content away.

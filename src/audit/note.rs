@@ -1,7 +1,9 @@
 //! Signed notes (c2sp.org/signed-note): a text, an empty line, and signatures of it, each on a line of its own.
 //!
-//!     — <key name> base64(key id[4] || Ed25519 signature of the text[64])
-//!     key id = SHA-256(key name || 0A || 01 || public key)[..4]
+//! ```text
+//! — <key name> base64(key id[4] || Ed25519 signature of the text[64])
+//! key id = SHA-256(key name || 0A || 01 || public key)[..4]
+//! ```
 //!
 //! Small, plain and read by the tools of transparency logs: so auditors need nothing of ours to check what we signed.
 

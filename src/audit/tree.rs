@@ -1,6 +1,8 @@
 //! The Merkle tree of RFC 6962, section 2.1, of which only the right edge is kept.
 //!
-//!     leaf hash = SHA-256(00 || leaf)      node = SHA-256(01 || left || right)      empty tree = SHA-256()
+//! ```text
+//! leaf hash = SHA-256(00 || leaf)      node = SHA-256(01 || left || right)      empty tree = SHA-256()
+//! ```
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
