@@ -216,3 +216,6 @@ impl Proof {
         (self.incarnation, self.sequence) == (incarnation, sequence)
     }
 }
+
+#[cfg(test)]
+mod tests;
