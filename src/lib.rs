@@ -96,6 +96,9 @@ pub mod fuzz;
 // Front door
 mod strongroom;
 
+// What it does by itself
+mod steward;
+
 // Doors
 mod custody;
 mod session;

@@ -19,6 +19,7 @@ use crate::keys::Policy;
 use crate::kms::{Connection, RootId, RootKeys};
 use crate::name::Incarnation;
 use crate::session::Session;
+use crate::steward::{Shift, Steward};
 
 /// A store of many tenants, open in this process. A cheap handle: `Clone`, `Send`, `Sync`; the store is released when
 /// the last handle, session, collection and scan is gone.
@@ -31,6 +32,9 @@ pub struct Strongroom {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     is_open: Arc<AtomicBool>,
+    steward: Arc<Steward>,
+    /// Ends with the last handle, after everything that is above: what the thread holds of the store is released then.
+    _shift: Arc<Shift>,
 }
 
 /// How a store is opened. Required things are arguments of [`Strongroom::builder`]; everything here has a default,
@@ -155,6 +159,14 @@ impl Strongroom {
     /// of their handles is dropped.
     pub fn close(self) {
         self.is_open.store(false, Ordering::SeqCst);
+    }
+
+    /// Does now what the store does by itself every second while a handle of this type lives: drops keys that nobody uses,
+    /// rotates keys that have reached the age of their tenant's [`Rules`](crate::Rules), goes on with unfinished
+    /// reseals within [`Budgets::reseal_rate`](crate::Budgets::reseal_rate). For tests on a clock of their own; what
+    /// fails is logged, and tried again.
+    pub fn tend(&self) {
+        self.steward.tend();
     }
 
     /// What the store takes of its budgets now, and how its cells are. Names no tenant.
@@ -302,7 +314,7 @@ impl Builder {
         if !(1..=BOXES_MAX).contains(&self.boxes_per_cell) {
             return Err(Error::invalid("a cell has 1 to 4,096 boxes"));
         }
-        let active_tenants = self.budgets.active_tenants;
+        let (active_tenants, reseal_rate) = (self.budgets.active_tenants, self.budgets.reseal_rate);
         let policy = Policy::service_managed(RootId::new(self.service_root)?);
         let regions = cells::read_regions(self.regions)?;
         let cells = match &self.home {
@@ -317,6 +329,9 @@ impl Builder {
         };
         let (clock, entropy) = (self.clock, self.entropy);
         let directory = Directory::open(Arc::new(cells), self.roots, policy, clock.clone(), entropy.clone())?;
+        let is_open = Arc::new(AtomicBool::new(true));
+        let steward = Steward::new(&directory, clock.clone(), is_open.clone(), reseal_rate);
+        let shift = Arc::new(steward.begin()?);
         Ok(Strongroom {
             directory,
             catalogs: Arc::new(Catalogs::new(active_tenants)),
@@ -324,7 +339,9 @@ impl Builder {
             service: self.service.into(),
             clock,
             entropy,
-            is_open: Arc::new(AtomicBool::new(true)),
+            is_open,
+            steward,
+            _shift: shift,
         })
     }
 }

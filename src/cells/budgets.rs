@@ -23,6 +23,7 @@ pub struct Budgets {
     pub(crate) wal_bytes: u64,
     pub(crate) background_rate: u64,
     pub(crate) active_tenants: usize,
+    pub(crate) reseal_rate: u64,
     pub(crate) idle: Duration,
 }
 
@@ -35,6 +36,7 @@ impl Default for Budgets {
             wal_bytes: 1 << 30,
             background_rate: 256 << 20,
             active_tenants: 10_000,
+            reseal_rate: 16 << 20,
             idle: Duration::from_secs(60),
         }
     }
@@ -79,6 +81,14 @@ impl Budgets {
     /// that is not among them asks its root keys again.
     pub fn active_tenants(mut self, tenants: usize) -> Self {
         self.active_tenants = tenants.max(1);
+        self
+    }
+
+    /// Bytes a second that the store may read and write, for all tenants together, to move records to new generations in
+    /// the background; 16 MiB unless said otherwise. What a custodian's own call of
+    /// [`reseal`](crate::TenantCustody::reseal) takes is for its plan to say.
+    pub fn reseal_rate(mut self, bytes_per_second: u64) -> Self {
+        self.reseal_rate = bytes_per_second.max(64 << 10);
         self
     }
 

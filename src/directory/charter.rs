@@ -91,7 +91,9 @@ impl Rules {
         self
     }
 
-    /// After which age a tenant key is rotated by the store itself; never unless said so. Counted in whole seconds.
+    /// After which age a tenant key is rotated by the store itself; never unless said so. Counted in whole seconds. The
+    /// records are then moved to the new generation in the background, and the keys of older ones destroyed as soon as
+    /// nothing needs them: backups from before open only with an escrow from before.
     pub fn rotate_keys_after(mut self, age: Option<Duration>) -> Self {
         self.rotate_keys_after_secs = age.map(|age| age.as_secs());
         self

@@ -39,7 +39,7 @@ pub(crate) use safekeeping::{ComesFrom, Export, Refill};
 pub(crate) use tenant::{Tenant, Writing};
 use tombstone::entomb;
 use upkeep::Upkeeps;
-pub(crate) use upkeep::{Found, SavedSweep, Sweep};
+pub(crate) use upkeep::{Found, SavedSweep, Sweep, Upkeep};
 
 use crate::audit::{Act, Actor, Trails};
 use crate::cells::{self, CellStats, Cells};
@@ -148,6 +148,17 @@ impl Directory {
         drop(next);
         self.register.expire();
         self.known().iter().for_each(|tenant| tenant.keys().expire());
+    }
+
+    /// Tries again to wipe the boxes that somebody's scan kept from being wiped, if there are any.
+    pub(crate) fn try_unclean_boxes(&self) {
+        if self.stats().unclean_boxes == 0 {
+            return;
+        }
+        let _changes = self.begin_change();
+        if let Err(error) = self.clean_boxes() {
+            tracing::warn!(%error, "boxes that are to be wiped cannot be looked through now");
+        }
     }
 
     /// What the store holds and takes.

@@ -151,6 +151,11 @@ impl Upkeep {
         Self { incarnation, rotate_after_secs: None, newest_secs: None, sweep: None }
     }
 
+    /// A sweep is to be made, unless one is under way.
+    pub(crate) fn begin_sweep(&mut self) {
+        self.sweep.get_or_insert_default();
+    }
+
     fn is_nothing(&self) -> bool {
         self.rotate_after_secs.is_none() && self.sweep.is_none()
     }

@@ -48,6 +48,10 @@ TenantCustody::identity      +    D    D    D    D    D    D    +    +    +    +
 TenantCustody::keys          +    D    D    D    D    D    D    C    +    D    C
 TenantCustody::rotate_roots  +    D    D    D    D    D    D    C    +    D    C
 TenantCustody::rotate_keys   +    D    D    D    D    D    D    C    +    D    C
+TenantCustody::reseal        +    D    D    D    D    D    D    C    +    D    C
+TenantCustody::census        +    D    D    D    D    D    D    C    +    D    C
+TenantCustody::can_destroy   +    D    D    D    D    D    D    C    +    D    C
+TenantCustody::retire        +    D    D    D    D    D    D    C    +    D    C
 TenantCustody::rules         +    D    D    D    D    D    D    C    +    D    C
 TenantCustody::proposals     +    D    D    D    D    D    D    C    +    D    C
 TenantCustody::propose_policy +    D    D    D    D    D    D    C    +    D    C
@@ -87,12 +91,13 @@ WriteBatch::commit           +    D     +     D      D    D         D       C   
 ";
 
 /// Methods that ask for no credential: two begin to open a store, one closes it; those of the desk ask with each request.
-const WITHOUT_CREDENTIAL: [&str; 7] = [
+const WITHOUT_CREDENTIAL: [&str; 8] = [
     "Strongroom::builder",
     "Strongroom::in_memory",
     "Strongroom::close",
     "Strongroom::connections",
     "Strongroom::stats",
+    "Strongroom::tend",
     "Strongroom::custody_desk",
     "CustodyDesk::folder",
 ];

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use strongroom::{
-    Collection, CollectionDef, Durability, Expected, ManualClock, Policy, Result, RootRotation, Rules, Session,
-    Strongroom, TenantSpec, Trail, Version, WriteBatch,
+    CanDestroy, Collection, CollectionDef, Destroyable, Durability, Expected, ManualClock, Policy, ResealPlan, Result,
+    RootRotation, Rules, Session, Strongroom, TenantCustody, TenantSpec, Trail, Version, WriteBatch,
 };
 
 use strongroom::desk::{Act, Done, Reply, Request};
@@ -157,9 +157,14 @@ impl World {
         let right = self.room.tenant_custody(&own_custodian("right"), "contoso").unwrap();
         let policy = || Policy::any_of([["service"]]).unwrap();
         let number = right.propose_policy(policy(), "there before").unwrap();
+        let proof = (method == "retire").then(|| proof_of_first(&right));
         let custody = self.room.tenant_custody(&own_custodian(column), "contoso")?;
         self.befall(column);
         match method {
+            "reseal" => assert!(custody.reseal(ResealPlan::new())?.is_complete),
+            "census" => assert_eq!(custody.census()?.generations.len(), 1),
+            "can_destroy" => drop(custody.can_destroy(1)?),
+            "retire" => assert_eq!(custody.retire(proof.unwrap())?.generation, 1),
             "tenant" => assert_eq!(custody.tenant().as_str(), "contoso"),
             "identity" => assert_eq!(custody.identity().speaker().tenant, "contoso"),
             "keys" => assert_eq!(custody.keys()?.epoch, 1),
@@ -326,5 +331,15 @@ fn custodian(column: &str) -> String {
         "none" => dated::credential(ISSUER, "service", ""),
         "malformed" => "service".to_owned(),
         _ => dated::custodian(),
+    }
+}
+
+/// That nothing needs the first generation of a tenant's keys any more.
+fn proof_of_first(custody: &TenantCustody) -> Destroyable {
+    custody.rotate_keys().unwrap();
+    custody.reseal(ResealPlan::new()).unwrap();
+    match custody.can_destroy(1).unwrap() {
+        CanDestroy::Yes(proof) => proof,
+        CanDestroy::No(blockers) => panic!("{blockers:?}"),
     }
 }

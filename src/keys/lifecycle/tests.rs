@@ -15,12 +15,8 @@ fn hindrances(lifecycle: &Lifecycle, scans: &[u64], backups: usize) -> Vec<Hindr
     lifecycle.can_destroy(1, &holders, HERE).err().unwrap_or_default()
 }
 
-const WHOLE: [Event; 4] = [
-    Event::Added(2),
-    Event::Drained(2),
-    Event::SweepBegan { at_first_row: true },
-    Event::SweepEnded { era: 5 },
-];
+const WHOLE: [Event; 4] =
+    [Event::Added(2), Event::Drained(2), Event::SweepBegan { at_first_row: true }, Event::SweepEnded { era: 5 }];
 
 #[test]
 fn each_step_is_needed() {
@@ -45,11 +41,10 @@ fn who_still_holds_something_is_named() {
     assert_eq!(hindrances(&clean, &[4], 0), [Hindrance::Scans(1)]);
     assert_eq!(hindrances(&clean, &[5, 6], 0), []);
     assert_eq!(hindrances(&clean, &[1, 4, 5], 2), [Hindrance::Scans(2), Hindrance::Backups(2)]);
-    assert_eq!(hindrances(&after(&WHOLE[..2]), &[9], 1), [
-        Hindrance::Unproven,
-        Hindrance::Scans(1),
-        Hindrance::Backups(1)
-    ]);
+    assert_eq!(
+        hindrances(&after(&WHOLE[..2]), &[9], 1),
+        [Hindrance::Unproven, Hindrance::Scans(1), Hindrance::Backups(1)]
+    );
 }
 
 #[test]

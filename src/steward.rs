@@ -1,0 +1,207 @@
+//! The steward: what a store does by itself while nobody asks. One thread, which ends with the store's last handle, and
+//! one function for each of its rounds ([`tend`]), which tests call on a clock of their own.
+//!
+//! A round drops keys that nobody uses, writes down refusals, tries unclean boxes again, goes on with sweeps that are not
+//! finished, within a budget of bytes for all tenants together, and rotates keys that have reached their age. Of idle
+//! tenants it asks no root key before something is due: when, stands in the store's own rows.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::audit::{Act, Actor, Event};
+use crate::clock::{Clock, Deadline};
+use crate::directory::{Directory, Status, Tenant, Upkeep};
+use crate::engine::Durability;
+use crate::error::{Error, Result};
+use crate::reseal::{Outcome, Sweeper};
+
+/// How often the thread looks whether something is to be done.
+const ROUND_EVERY: Duration = Duration::from_secs(1);
+/// How often unclean boxes are tried again.
+const BOXES_EVERY: Duration = Duration::from_secs(60);
+/// Rings that are opened in a round because they may be due.
+const ROTATIONS_PER_ROUND: usize = 16;
+/// How long a tenant is left alone after something failed for it.
+const RETRY_AFTER: Duration = Duration::from_secs(60);
+/// How much of the budget may be saved up, in seconds: after a pause nothing is made up for at once.
+const SAVED_UP_SECS: u64 = 2;
+
+/// What is remembered from round to round.
+pub(crate) struct Steward {
+    directory: Weak<Directory>,
+    clock: Arc<dyn Clock>,
+    store_is_open: Arc<AtomicBool>,
+    bytes_per_second: u64,
+    rounds: Mutex<Rounds>,
+}
+
+struct Rounds {
+    boxes: Deadline,
+    /// Until when the last round has spent the budget.
+    spent_until_ms: u64,
+    /// Tenants to whom something failed.
+    resting: Vec<(Weak<Tenant>, Deadline)>,
+    /// Whose turn it is.
+    turn: usize,
+}
+
+/// The thread. It ends when this is dropped, and whatever it held of the store is released then.
+pub(crate) struct Shift {
+    leave: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+    /// The process that it runs in: a forked child has not inherited it.
+    process: u32,
+}
+
+impl Steward {
+    pub(crate) fn new(
+        directory: &Arc<Directory>,
+        clock: Arc<dyn Clock>,
+        store_is_open: Arc<AtomicBool>,
+        bytes_per_second: u64,
+    ) -> Arc<Self> {
+        let rounds = Rounds {
+            boxes: Deadline::after(&*clock, BOXES_EVERY),
+            spent_until_ms: clock.monotonic_ms(),
+            resting: Vec::new(),
+            turn: 0,
+        };
+        let directory = Arc::downgrade(directory);
+        Arc::new(Self { directory, clock, store_is_open, bytes_per_second, rounds: Mutex::new(rounds) })
+    }
+
+    /// Begins to do a round every second.
+    pub(crate) fn begin(self: &Arc<Self>) -> Result<Shift> {
+        let (leave, left) = mpsc::channel();
+        let steward = self.clone();
+        let work = move || {
+            while matches!(left.recv_timeout(ROUND_EVERY), Err(RecvTimeoutError::Timeout)) {
+                steward.tend();
+            }
+        };
+        let thread = std::thread::Builder::new().name("strongroom-steward".into()).spawn(work);
+        let thread = thread.map_err(|error| Error::io("the store's own thread cannot be started", error))?;
+        Ok(Shift { leave: Some(leave), thread: Some(thread), process: std::process::id() })
+    }
+
+    /// One round. What fails is logged, and tried again later.
+    pub(crate) fn tend(&self) {
+        let mut rounds = self.rounds.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(directory) = self.directory.upgrade().filter(|_| self.is_open()) else { return };
+        directory.sweep();
+        if rounds.boxes.has_passed(&*self.clock) {
+            rounds.boxes = Deadline::after(&*self.clock, BOXES_EVERY);
+            directory.try_unclean_boxes();
+        }
+        rounds.resting.retain(|(tenant, until)| tenant.strong_count() > 0 && !until.has_passed(&*self.clock));
+        let mut tenants = directory.tenants_in_upkeep();
+        tenants.retain(|(tenant, _)| tenant.status() == Status::Active && !rounds.is_resting(tenant));
+        let now_secs = self.clock.wall_ms() / 1000;
+        for (tenant, _) in tenants.iter().filter(|(_, upkeep)| may_be_due(upkeep, now_secs)).take(ROTATIONS_PER_ROUND) {
+            self.attempt(&mut rounds, tenant, || rotate(&directory, tenant, now_secs));
+        }
+        self.go_on_with_sweeps(&mut rounds, &directory, tenants.into_iter().map(|(tenant, _)| tenant).collect());
+    }
+
+    fn is_open(&self) -> bool {
+        self.store_is_open.load(Ordering::SeqCst)
+    }
+
+    /// Does something for a tenant. If it fails, the tenant is left alone for a while.
+    fn attempt(&self, rounds: &mut Rounds, tenant: &Arc<Tenant>, work: impl FnOnce() -> Result<()>) {
+        if let Err(error) = work() {
+            tracing::warn!(incarnation = ?tenant.incarnation(), %error, "the upkeep of a tenant failed; it is tried again");
+            metrics::counter!("strongroom_upkeep_failures_total").increment(1);
+            rounds.resting.push((Arc::downgrade(tenant), Deadline::after(&*self.clock, RETRY_AFTER)));
+        }
+    }
+
+    /// A page of each tenant's sweep in turn, while the budget lasts.
+    fn go_on_with_sweeps(&self, rounds: &mut Rounds, directory: &Directory, mut tenants: Vec<Arc<Tenant>>) {
+        tenants.retain(|tenant| directory.upkeep(tenant).sweep.is_some());
+        let now_ms = self.clock.monotonic_ms();
+        rounds.spent_until_ms = rounds.spent_until_ms.max(now_ms.saturating_sub(SAVED_UP_SECS * 1000));
+        while rounds.spent_until_ms < now_ms && !tenants.is_empty() && self.is_open() {
+            rounds.turn = rounds.turn.wrapping_add(1);
+            let place = rounds.turn % tenants.len();
+            let (mut bytes, mut goes_on) = (0, false);
+            self.attempt(rounds, &tenants[place], || {
+                let step = Sweeper::new(directory, &tenants[place])?.step()?;
+                bytes = step.bytes;
+                goes_on = matches!(step.outcome, Outcome::UnderWay | Outcome::Again);
+                if step.outcome == Outcome::Complete { finish(directory, &tenants[place]) } else { Ok(()) }
+            });
+            rounds.spent_until_ms += (bytes.saturating_mul(1000) / self.bytes_per_second).max(1);
+            if !goes_on {
+                tenants.remove(place);
+            }
+        }
+    }
+}
+
+/// Whether a key has reached its age, as far as is known without opening the ring.
+fn may_be_due(upkeep: &Upkeep, now_secs: u64) -> bool {
+    let due_secs = |age: u64| upkeep.newest_secs.map_or(0, |made| made.saturating_add(age));
+    upkeep.rotate_after_secs.is_some_and(|age| due_secs(age) <= now_secs)
+}
+
+/// Rotates a key that has reached its age, and has its records moved.
+fn rotate(directory: &Directory, tenant: &Tenant, now_secs: u64) -> Result<()> {
+    // What was known without the ring may be older than the truth: somebody rotated by hand, or a crash came between.
+    let made = tenant.ring_for_custody()?.generations().last().map_or(0, |(_, created_secs)| created_secs);
+    directory.change_upkeep(tenant, |upkeep| upkeep.newest_secs = Some(made))?;
+    if !may_be_due(&directory.upkeep(tenant), now_secs) {
+        return Ok(());
+    }
+    // Before and after: a crash in between leaves a sweep that finds nothing to do, and no generation without one.
+    directory.change_upkeep(tenant, Upkeep::begin_sweep)?;
+    directory.add_generation(tenant, &Actor::Store)?;
+    directory.change_upkeep(tenant, |upkeep| {
+        upkeep.newest_secs = Some(now_secs);
+        upkeep.begin_sweep();
+    })
+}
+
+/// What follows a finished sweep: the trail says so, and where the tenant's custodians have agreed that the store rotates
+/// by itself, the keys go that nothing needs.
+///
+/// # Errors
+/// `Conflict` while somebody holds on to one of them: then it is tried again later.
+fn finish(directory: &Directory, tenant: &Tenant) -> Result<()> {
+    let is_agreed = directory.upkeep(tenant).rotate_after_secs.is_some();
+    let old: Vec<u32> = tenant.ring_for_custody()?.generations().map(|(number, _)| number).collect();
+    for generation in old.into_iter().rev().skip(1).filter(|_| is_agreed) {
+        let retired = match directory.can_destroy(tenant, generation)? {
+            Ok(proof) => directory.retire_generation(tenant, proof, &Actor::Store).map(drop),
+            Err(_) => Err(Error::conflict("a scan or a backup holds on to a generation")),
+        };
+        if let Err(error) = retired {
+            // It is known to be clean, so that nothing is swept again for this.
+            directory.change_upkeep(tenant, Upkeep::begin_sweep)?;
+            return Err(error);
+        }
+    }
+    let done = Event::new(Act::RESEAL_DONE, Actor::Store);
+    directory.trails().record(tenant.incarnation(), done, Durability::Synced)
+}
+
+impl Rounds {
+    fn is_resting(&self, tenant: &Arc<Tenant>) -> bool {
+        self.resting.iter().any(|(resting, _)| std::ptr::eq(resting.as_ptr(), Arc::as_ptr(tenant)))
+    }
+}
+
+impl Drop for Shift {
+    fn drop(&mut self) {
+        self.leave = None;
+        let Some(thread) = self.thread.take() else { return };
+        // The last handle can be dropped by something that the thread itself has called.
+        if self.process == std::process::id() && thread.thread().id() != std::thread::current().id() {
+            // A panic of it has been reported by the thread itself.
+            drop(thread.join());
+        }
+    }
+}
