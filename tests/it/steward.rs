@@ -56,7 +56,9 @@ fn states(room: &Strongroom) -> Vec<(u32, GenerationState)> {
 
 fn with_notes(room: &Strongroom, count: u64) {
     let custody = room.custody(CUSTODIAN).unwrap();
-    ["contoso", "fabrikam"].map(|name| custody.create_tenant(TenantSpec::new(name, ISSUER, name)).unwrap());
+    for name in ["contoso", "fabrikam"] {
+        custody.create_tenant(TenantSpec::new(name, ISSUER, name)).unwrap();
+    }
     let notes = room.session(&user("contoso"), "contoso").unwrap().collection(&NOTES).unwrap();
     (0..count).for_each(|key| assert!(notes.put(&key, &vec![1; 1000]).is_ok()));
 }

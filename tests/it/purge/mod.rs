@@ -65,7 +65,9 @@ fn with_tenants(builder: Builder) -> Strongroom {
     for name in ["contoso", "fabrikam"] {
         custody.create_tenant(TenantSpec::new(name, ISSUER, name)).unwrap();
         let notes = room.session(&format!("{name}|read,write|uma"), name).unwrap().collection(&NOTES).unwrap();
-        (0..10).for_each(|number| drop(notes.put(&number, &format!("{name} {number}").into_bytes()).unwrap()));
+        for number in 0..10 {
+            notes.put(&number, &format!("{name} {number}").into_bytes()).unwrap();
+        }
     }
     room
 }
