@@ -160,6 +160,11 @@ pub enum Root {
     },
     /// The root keys in the folder of root keys, with their versions
     List,
+    /// Proves a root key, and says what it allows
+    Check {
+        /// The root key
+        name: String,
+    },
     /// Moves every tenant that depends on a root key to its newest version
     #[command(
         after_help = "No record is touched. A tenant whose root keys cannot all be reached stays as it is and is \
@@ -405,17 +410,63 @@ pub enum Restore {
     },
 }
 
+/// Whose trail: the store's own unless said otherwise.
+#[derive(Args)]
+pub struct TrailOf {
+    /// That of this tenant, for its own custodians
+    #[arg(long, value_name = "NAME")]
+    pub tenant: Option<String>,
+    /// That of this tenant, for custodians of the service
+    #[arg(long, value_name = "NAME", conflicts_with = "tenant")]
+    pub of: Option<String>,
+    /// That of a tenant who may be gone, as the store's trail names it
+    #[arg(long, value_name = "HEX", conflicts_with_all = ["tenant", "of"])]
+    pub incarnation: Option<String>,
+}
+
 #[derive(Subcommand)]
 pub enum Audit {
-    /// Verifies an exported trail, without the store and without a token
+    /// Shows events of a trail
+    Show {
+        #[command(flatten)]
+        whose: TrailOf,
+        /// The number of the first
+        #[arg(long, value_name = "N", default_value_t = 0)]
+        from: u64,
+        /// At most so many, and at most 1,000
+        #[arg(long, value_name = "N", default_value_t = 100)]
+        limit: usize,
+    },
+    /// Verifies a trail where it is, or an exported one without the store and without a token
+    #[command(after_help = "custodian audit verify --tenant contoso --earlier kept.note\n\
+                            custodian audit verify contoso.jsonl --key 'strongroom/..+8 hex digits+base64'")]
     Verify {
-        /// The exported trail
-        trail: PathBuf,
-        /// The store's verifier key, as a line; without it the trail's own checkpoint is believed
-        #[arg(long, value_name = "KEY")]
+        /// An exported trail
+        trail: Option<PathBuf>,
+        #[command(flatten)]
+        whose: TrailOf,
+        /// The key that signs the exported trail, as `audit key` says; without it its own checkpoint is believed
+        #[arg(long, value_name = "KEY", requires = "trail")]
         key: Option<String>,
         /// A checkpoint that was kept: shows that nothing before it was cut or rewritten since
         #[arg(long, value_name = "FILE")]
         earlier: Option<PathBuf>,
+    },
+    /// Writes a trail as lines of JSON into a new file
+    Export {
+        /// The file
+        file: PathBuf,
+        #[command(flatten)]
+        whose: TrailOf,
+    },
+    /// Prints the signed head of a trail, to be kept elsewhere
+    Checkpoint {
+        #[command(flatten)]
+        whose: TrailOf,
+    },
+    /// Prints whose signature the checkpoints of a trail bear
+    Key {
+        #[command(flatten)]
+        whose: TrailOf,
     },
 }

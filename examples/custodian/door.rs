@@ -3,7 +3,7 @@
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use strongroom::desk::{self, CustodyDesk, Done, Progress, Reply, Request};
+use strongroom::desk::{self, CustodyDesk, Done, Reply, Request};
 use strongroom::identity::{Jwks, JwtVerifier, Oidc};
 use strongroom::{ErrorKind, LocalRoots, Strongroom};
 
@@ -43,17 +43,17 @@ impl<'s> Door<'s> {
         }
     }
 
-    /// Asks, and tells how far it is.
-    pub fn ask(&self, request: &Request, mut progress: impl FnMut(&Progress)) -> Result<Done, Failure> {
+    /// Asks, and hands every line of the answer but the last to `told`.
+    pub fn ask(&self, request: &Request, mut told: impl FnMut(&Reply)) -> Result<Done, Failure> {
         match self {
-            Self::Socket(path) => Ok(desk::ask(path, request, progress)?),
+            Self::Socket(path) => Ok(desk::ask(path, request, told)?),
             Self::Store(desk) => {
                 let (json, mut last) = (request.to_json()?, None);
                 let heard = desk.handle(&json, &mut |line| {
                     match Reply::parse(line).map_err(std::io::Error::other)? {
-                        Reply::Progress(step) => progress(&step),
                         Reply::Done(done) => last = Some(Ok(done)),
                         Reply::Error(refusal) => last = Some(Err(strongroom::Error::from(refusal).into())),
+                        reply => told(&reply),
                     }
                     Ok(())
                 });

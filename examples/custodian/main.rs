@@ -12,18 +12,20 @@ mod failure;
 mod offline;
 mod orders;
 mod output;
+mod parts;
 mod settings;
 
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 use indicatif::{ProgressBar, ProgressStyle};
-use strongroom::desk::{Act, Done, Progress, Request, TenantAct};
+use strongroom::desk::{Act, Done, Progress, Reply, Request, TenantAct};
 
-use cli::{Cli, Command};
+use cli::{Audit, Cli, Command};
 use door::Door;
 use failure::Failure;
 use output::Output;
+use parts::Parts;
 use settings::Settings;
 
 fn main() -> ExitCode {
@@ -56,9 +58,11 @@ fn run(cli: &Cli) -> Result<Output, Failure> {
     let mut door = Door::open(&settings)?;
     let acts = orders::acts(&cli.command, &mut door, cli.dry_run)?;
     let mut answers = Vec::with_capacity(acts.len());
+    let mut parts = parts_file(&cli.command, cli.dry_run)?;
     for act in acts {
-        answers.push(ask(&door, &token, act, cli.dry_run)?);
+        answers.push(ask(&door, &token, act, cli.dry_run, &mut parts)?);
     }
+    parts.keep()?;
     if let Command::Login { save: true, .. } = cli.command {
         save(&settings, &token, cli.dry_run)?;
     }
@@ -66,7 +70,7 @@ fn run(cli: &Cli) -> Result<Output, Failure> {
 }
 
 /// Asks, with a bar where somebody looks on.
-fn ask(door: &Door<'_>, token: &str, act: Act, dry_run: bool) -> Result<Done, Failure> {
+fn ask(door: &Door<'_>, token: &str, act: Act, dry_run: bool, parts: &mut Parts) -> Result<Done, Failure> {
     // Who one is changes nothing: a dry run of it answers as always.
     let is_question = matches!(act, Act::WhoAmI | Act::ForTenant { act: TenantAct::WhoAmI, .. });
     let request = Request::new(token, act)?.dry_run(dry_run && !is_question);
@@ -75,13 +79,25 @@ fn ask(door: &Door<'_>, token: &str, act: Act, dry_run: bool) -> Result<Done, Fa
     if let Ok(style) = ProgressStyle::with_template("{wide_bar} {pos} of {len} {msg}  {eta}") {
         bar.set_style(style);
     }
-    let done = door.ask(&request, |Progress { of, done, total }| {
-        bar.set_message(of.clone());
-        bar.set_length(*total);
-        bar.set_position(*done);
+    let done = door.ask(&request, |reply| match reply {
+        Reply::Progress(Progress { of, done, total }) => {
+            bar.set_message(of.clone());
+            bar.set_length(*total);
+            bar.set_position(*done);
+        }
+        Reply::Part(text) => parts.write(text),
+        _ => {}
     });
     bar.finish_and_clear();
     done
+}
+
+/// Where the pieces of a long answer go: into a file that gets its name when it is whole.
+fn parts_file(command: &Command, dry_run: bool) -> Result<Parts, Failure> {
+    match command {
+        Command::Audit(Audit::Export { file, .. }) if !dry_run => Parts::into(file),
+        _ => Ok(Parts::nowhere()),
+    }
 }
 
 /// Keeps a token that has just been accepted.

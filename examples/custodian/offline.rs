@@ -42,7 +42,9 @@ pub fn run(cli: &Cli, settings: &Settings) -> Result<Option<Output>, Failure> {
                 restore.cell_into(store, *cell).map(|report| Output::of_restore(&report))
             })?
         }
-        Command::Audit(Audit::Verify { trail, key, earlier }) => verify(trail, key.as_deref(), earlier.as_deref())?,
+        Command::Audit(Audit::Verify { trail: Some(trail), key, earlier, .. }) => {
+            verify(trail, key.as_deref(), earlier.as_deref())?
+        }
         _ => return Ok(None),
     }))
 }

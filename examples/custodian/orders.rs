@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use strongroom::desk::{Act, Extent, Seal, Secret, TenantAct};
+use strongroom::desk::{Act, AuditAct, Extent, Seal, Secret, TenantAct, TrailName};
 use strongroom::{Policy, Rules, TenantSpec};
 
-use crate::cli::{Backup, Command, PolicyTerms, Restore, Ring, Root, Tenant};
+use crate::cli::{Audit, Backup, Command, PolicyTerms, Restore, Ring, Root, Tenant};
 use crate::door::Door;
 use crate::failure::Failure;
 use crate::{cli, offline};
@@ -19,6 +19,8 @@ pub fn acts(command: &Command, door: &mut Door<'_>, dry_run: bool) -> Result<Vec
         Command::Root(Root::Rotate { name, per_second }) => {
             Act::RotateRoot { root: name.clone(), per_second: *per_second }
         }
+        Command::Root(Root::Check { name }) => Act::CheckRoot { root: name.clone() },
+        Command::Audit(command) => audit(command)?,
         Command::Tenant(command) => tenant(command, dry_run)?,
         Command::Policy(command) => return policy(command),
         Command::Rotate { tenant, roots: true } => own(tenant, TenantAct::RotateRoots),
@@ -95,6 +97,26 @@ fn policy(command: &cli::Policy) -> Result<Vec<Act>, Failure> {
         Order::Withdraw { tenant, proposal } => (tenant, vec![TenantAct::Withdraw { proposal: *proposal }]),
     };
     Ok(acts.into_iter().map(|act| own(tenant, act)).collect())
+}
+
+fn audit(command: &Audit) -> Result<Act, Failure> {
+    let (whose, act) = match command {
+        Audit::Show { whose, from, limit } => (whose, AuditAct::Events { from: *from, limit: *limit }),
+        Audit::Verify { whose, earlier, .. } => {
+            let earlier = earlier.as_ref().map(std::fs::read_to_string).transpose();
+            (whose, AuditAct::Verify { earlier: earlier.map_err(|error| Failure::usage(error.to_string()))? })
+        }
+        Audit::Export { whose, .. } => (whose, AuditAct::Export),
+        Audit::Checkpoint { whose } => (whose, AuditAct::Checkpoint),
+        Audit::Key { whose } => (whose, AuditAct::Key),
+    };
+    let trail = match (&whose.tenant, &whose.of, &whose.incarnation) {
+        (Some(tenant), ..) => return Ok(own(tenant, TenantAct::Audit(act))),
+        (_, Some(name), _) => TrailName::Tenant(name.clone()),
+        (.., Some(hex)) => TrailName::Incarnation(hex.clone()),
+        _ => TrailName::Store,
+    };
+    Ok(Act::Audit { trail, act })
 }
 
 fn terms(terms: &PolicyTerms) -> Result<Policy, Failure> {

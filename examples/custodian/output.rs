@@ -91,6 +91,9 @@ fn failure(done: &Done) -> Option<Failure> {
         Done::Rotated(report) if !report.left.is_empty() => {
             Some(Failure::new(ErrorKind::Unavailable, format!("{} tenants stay as they were", report.left.len())))
         }
+        Done::Checked(check) if check.prove().is_err() => {
+            Some(Failure::new(ErrorKind::Tampered, "the root key must not be relied on"))
+        }
         Done::Health(health) if health.worst() == Grade::Bad => {
             Some(Failure::new(ErrorKind::Corrupt, "something is bad"))
         }
@@ -142,6 +145,19 @@ fn words(done: &Done) -> String {
                 generations.collect::<Vec<_>>().join(", ")
             )
         }
+        Done::Checked(check) => {
+            let proven = format!("{} {} wraps and unwraps", check.root, check.version);
+            lines(std::iter::once(proven).chain(check.findings.iter().map(|finding| format!("  {finding:?}"))))
+        }
+        Done::Events(events) => lines(events.iter().map(|event| {
+            let text = |member: &str| event[member].as_str().unwrap_or_default().to_owned();
+            let who = event["actor"]["subject"].as_str().unwrap_or("the store");
+            let (number, details) = (&event["sequence"], &event["details"]);
+            format!("{number}  {}  {}: {}, by {who} {details}", text("time"), text("act"), text("outcome"))
+        })),
+        Done::Trail(trail) => format!("{}: {} events, each as it was written", trail.origin, trail.size),
+        Done::Checkpoint(note) => note.trim_end().to_owned(),
+        Done::VerifierKey(key) => key.clone(),
         Done::Generation(number) => format!("generation {number} is written under from now on"),
         Done::Proposed(number) => format!("proposal {number}"),
         Done::Rotated(report) => format!(

@@ -25,6 +25,16 @@ pub struct Recorded {
     pub leaf: Vec<u8>,
 }
 
+impl Recorded {
+    /// The event as it stands in an export: one line of JSON, without its end.
+    ///
+    /// # Errors
+    /// [`Internal`](crate::ErrorKind::Internal), which is a defect.
+    pub fn line(&self) -> Result<String> {
+        line::render(self.sequence, &self.event, &self.leaf)
+    }
+}
+
 impl Trails {
     /// The events of a trail from `from` on, at most `limit` and at most 1,000 of them. None: there are no more.
     pub(crate) fn events(&self, trail: Incarnation, from: u64, limit: usize) -> Result<Vec<Recorded>> {

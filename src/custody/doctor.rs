@@ -8,7 +8,7 @@ use super::Custody;
 use crate::cells::Medium;
 use crate::directory::{Status, Tenant};
 use crate::error::Result;
-use crate::kms::RootId;
+use crate::kms::{RootCheck, RootId};
 
 /// What has been found, the findings of each kind together. Names no tenant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,6 +79,15 @@ impl Health {
 }
 
 impl Custody {
+    /// Proves a root key, and says what it allows: see [`RootCheck`]. Five calls.
+    ///
+    /// # Errors
+    /// As the root key answers; [`Invalid`](crate::ErrorKind::Invalid) for a bad name.
+    pub fn check_root(&self, root: &str) -> Result<RootCheck> {
+        self.check()?;
+        Ok(self.directory.check_root(&RootId::new(root)?)?)
+    }
+
     /// Looks the whole store over: folders and file systems, every ring, escrow, root keys, what is unfinished, the clock.
     /// Reads every ring file and asks each root key once; changes nothing.
     ///
@@ -109,6 +118,11 @@ impl Custody {
             count => health.add("escrow", Grade::Bad, format!("the rings of {count} tenants are in none: export them")),
         }
         self.look_at_roots(&mut health, counts.roots)?;
+        for connection in self.directory.connections() {
+            let (grade, how) = if connection.is_tls { (Grade::Good, "TLS") } else { (Grade::Notice, "without TLS") };
+            let says = format!("{}:{} for {}, {how}", connection.host, connection.port, connection.purpose);
+            health.add(&format!("connection of {}", connection.provider), grade, says);
+        }
         match self.clock.wall_ms() / 1000 {
             now if now < counts.newest_secs => {
                 health.add("clock", Grade::Bad, "behind the newest tenant's making: somebody has set it back");

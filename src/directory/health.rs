@@ -1,14 +1,26 @@
 //! What a look over the whole store asks of the directory.
 
-use super::{Directory, Status, Tenant};
+#[cfg(feature = "backup")]
+use super::Status;
+use super::{Directory, Tenant};
 use crate::cells::{Side, Site};
 use crate::error::Result;
-use crate::kms::RootId;
+use crate::kms::{self, RootCheck, RootError, RootId};
 
 impl Directory {
     /// The folders that the store lies in.
     pub(crate) fn sites(&self) -> Vec<Site> {
         self.cells.sites()
+    }
+
+    /// Where root keys are asked, outside of this process.
+    pub(crate) fn connections(&self) -> Vec<crate::kms::Connection> {
+        self.register.roots().connections()
+    }
+
+    /// Proves a root key.
+    pub(crate) fn check_root(&self, root: &RootId) -> Result<RootCheck, RootError> {
+        kms::check_root(&**self.register.roots(), root)
     }
 
     /// The root keys that the store itself depends on.

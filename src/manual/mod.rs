@@ -24,6 +24,9 @@ pub mod operations {}
 #[doc = include_str!("backup.md")]
 pub mod backup {}
 
+#[doc = include_str!("custody.md")]
+pub mod custody {}
+
 #[doc = include_str!("audit.md")]
 pub mod audit {}
 

@@ -26,7 +26,10 @@ fn replies(desk: &CustodyDesk, request: &[u8]) -> Vec<Reply> {
     };
     desk.handle(request, take).unwrap();
     let (last, before) = lines.split_last().expect("a last line");
-    assert!(!matches!(last, Reply::Progress(_)) && before.iter().all(|line| matches!(line, Reply::Progress(_))));
+    assert!(
+        !matches!(last, Reply::Progress(_))
+            && before.iter().all(|line| matches!(line, Reply::Progress(_) | Reply::Part(_)))
+    );
     lines
 }
 

@@ -30,6 +30,7 @@ Custody::tenants             +    D     D     D      D    D         D       C   
 Custody::tenant              +    D     D     D      D    D         D       C         +       N      C
 Custody::stats               +    D     D     D      D    D         D       C         +       +      C
 Custody::doctor              +    D     D     D      D    D         D       C         +       +      C
+Custody::check_root          +    D     D     D      D    D         D       C         +       +      C
 Custody::identity            +    D     D     D      D    D         D       +         +       +      +
 CustodyDesk::handle          +    D     D     D      D    D         D       D         +       N      C
 Custody::export_rings        +    D     D     D      D    D         D       C         +       +      C
@@ -100,6 +101,7 @@ const WITHOUT_CREDENTIAL: [&str; 8] = [
     "Strongroom::tend",
     "Strongroom::custody_desk",
     "CustodyDesk::folder",
+    "CustodyDesk::serve_unix",
 ];
 /// Rows of the matrix for what is public through a trait.
 const THROUGH_TRAITS: [&str; 1] = ["Scan::next"];

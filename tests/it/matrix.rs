@@ -143,6 +143,7 @@ impl World {
             "tenants" => custody.tenants().map(drop),
             "rotate_root" => custody.rotate_root(RootRotation::new("service")).map(drop),
             "tenant" => custody.tenant("contoso").map(drop),
+            "check_root" => custody.check_root("service").map(drop),
             "doctor" => custody.doctor().map(drop),
             "stats" => custody.stats().map(drop),
             "identity" => {

@@ -251,6 +251,37 @@ fn the_doctor_sees_what_is_wrong() {
     });
 }
 
+#[test]
+fn trails_are_shown_exported_and_verified_anywhere() {
+    both_ways(|desktop| {
+        desktop.run(CREATE).assert_code(0);
+        desktop.run_as_contoso("rotate contoso").assert_code(0);
+        let kept = desktop.run_as_contoso("audit checkpoint --tenant contoso").assert_code(0).out;
+        fs::write(desktop.path("kept.note"), kept).unwrap();
+        desktop.run_as_contoso("rotate contoso").assert_code(0);
+        let shown = desktop.run_as_contoso("audit show --tenant contoso --json").assert_code(0).json();
+        let acts = shown["done"]["events"].as_array().unwrap().iter().map(|event| event["act"].as_str().unwrap());
+        assert_eq!(acts.filter(|act| *act == "generation added").count(), 2, "{shown:#}");
+        desktop.run("audit show").assert_code(0);
+        desktop.run("audit verify --of contoso").assert_code(0);
+        desktop.run_as_contoso("audit verify --of contoso").assert_code(2);
+        desktop.run_as_contoso("audit verify --tenant contoso --earlier kept.note").assert_code(0);
+        let key = desktop.run_as_contoso("audit key --tenant contoso").assert_code(0).out;
+        desktop.run_as_contoso("audit export trail.jsonl --tenant contoso --dry-run").assert_code(0);
+        assert!(!desktop.path("trail.jsonl").exists());
+        desktop.run_as_contoso("audit export trail.jsonl --tenant contoso").assert_code(0);
+        desktop.run_as_contoso("audit export trail.jsonl --tenant contoso").assert_code(2);
+        let offline = format!("audit verify trail.jsonl --earlier kept.note --key {key}");
+        let verified = desktop.tool("").args(offline.split_whitespace()).args(["--json"]).said().assert_code(0).json();
+        assert_eq!(verified["done"]["verified"]["is_signed"], true);
+        let text = fs::read_to_string(desktop.path("trail.jsonl")).unwrap();
+        fs::write(desktop.path("trail.jsonl"), text.replacen("contoso", "fabrika", 1)).unwrap();
+        desktop.tool("").args(["audit", "verify", "trail.jsonl"]).said().assert_code(4);
+        assert_eq!(desktop.run("root check service --json").assert_code(0).json()["done"]["checked"]["version"], "v1");
+        desktop.run("root check nobody").assert_code(2);
+    });
+}
+
 /// Changes a byte of the second slot of the first box.
 fn damage_a_slot(store: &Path) {
     use std::os::unix::fs::FileExt;

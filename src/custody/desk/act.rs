@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::audit_act::{AuditAct, TrailName, TrailVerdict};
 #[cfg(feature = "backup")]
 use super::safekeeping;
 use super::tenant_act::TenantAct;
@@ -17,6 +18,7 @@ use crate::custody::{
 };
 use crate::directory::{Proposal, Rules, Speaker, Stats};
 use crate::error::{Error, Result};
+use crate::kms::{RootCheck, RootId};
 use crate::name::TenantName;
 
 /// What a custodian may ask for. The names in JSON are those here in lower case, with underscores.
@@ -66,6 +68,18 @@ pub enum Act {
         /// At most so many tenants in a second.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         per_second: Option<u32>,
+    },
+    /// [`Custody::check_root`]. Answered with [`Done::Checked`].
+    CheckRoot {
+        /// The root key.
+        root: String,
+    },
+    /// Reads an audit trail.
+    Audit {
+        /// Whose.
+        trail: TrailName,
+        /// What is asked of it.
+        act: AuditAct,
     },
     /// An act of a tenant's own custodian, through [`Strongroom::tenant_custody`](crate::Strongroom::tenant_custody).
     ForTenant {
@@ -171,6 +185,16 @@ pub enum Done {
     Tenant(TenantSummary),
     /// Which tenants have been moved to the newest version of a root key.
     Rotated(RotationReport),
+    /// What a root key does and allows.
+    Checked(Box<RootCheck>),
+    /// Events of a trail, as they stand in an export.
+    Events(Vec<serde_json::Value>),
+    /// A trail that is what it should be.
+    Trail(TrailVerdict),
+    /// The signed head of a trail.
+    Checkpoint(String),
+    /// Whose signature the checkpoints of a trail bear.
+    VerifierKey(String),
     /// A tenant's keys.
     Keys(KeyStatus),
     /// The generation of a tenant's keys that is written under now.
@@ -246,6 +270,8 @@ impl Act {
             Self::ResumeTenant { name } => custody.resume_tenant(&name).map(acknowledged),
             Self::DeleteTenant { name } => custody.delete_tenant(&name).map(acknowledged),
             Self::RotateRoot { root, per_second } => rotate_root(custody, &root, per_second, line),
+            Self::CheckRoot { root } => custody.check_root(&root).map(Box::new).map(Done::Checked),
+            Self::Audit { trail, act } => act.run(&(custody, trail.borrow()), line),
             Self::ForTenant { .. } => Err(for_another_door()),
             #[cfg(feature = "backup")]
             other => safekeeping::run(other, custody, folders, line),
@@ -267,6 +293,8 @@ impl Act {
                 Ok(vec![Change { of: of_tenant(&tenant.name), from, to: None, is_final: true }])
             }
             Self::RotateRoot { root, .. } => plan_rotation(custody, &root),
+            Self::CheckRoot { root } => RootId::new(root).map(|_| Vec::new()),
+            Self::Audit { trail, act } => act.plan(&(custody, trail.borrow())).map(|()| Vec::new()),
             Self::ForTenant { .. } => Err(for_another_door()),
             #[cfg(feature = "backup")]
             other => safekeeping::plan(other, custody, folders),

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::act::Done;
-use super::wire::{Progress, Reply, Request};
+use super::wire::{Reply, Request};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The longest line of an answer, in bytes: room for some hundred thousand tenants.
@@ -16,7 +16,8 @@ const LINE_MAX_LEN: u64 = 64 << 20;
 /// How long a service may take to take the request.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Asks the desk at the Unix socket `path`, tells `progress` how far it is, and returns what it has come to. Waits as long
+/// Asks the desk at the Unix socket `path`, hands every line of the answer but the last to `told`, and returns what
+/// it has come to. Waits as long
 /// as the act takes.
 ///
 /// The token goes to whoever listens. So the socket must belong to the user of this process or to root (who asks as root,
@@ -26,7 +27,7 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// [`Unavailable`](ErrorKind::Unavailable) if nobody answers there; [`Denied`](ErrorKind::Denied) if the socket is
 /// somebody else's, and the token was not sent; [`Internal`](ErrorKind::Internal) if the answer ends before its last line:
 /// whether the act was done is unknown. Else what the desk answers.
-pub fn ask(path: impl AsRef<Path>, request: &Request, mut progress: impl FnMut(&Progress)) -> Result<Done> {
+pub fn ask(path: impl AsRef<Path>, request: &Request, mut told: impl FnMut(&Reply)) -> Result<Done> {
     let path = path.as_ref();
     let json = request.to_json()?;
     check_owner(path)?;
@@ -44,7 +45,7 @@ pub fn ask(path: impl AsRef<Path>, request: &Request, mut progress: impl FnMut(&
             _ => return Err(Error::internal("the service went away; whether the act was done is unknown")),
         }
         match Reply::parse(&line)? {
-            Reply::Progress(step) => progress(&step),
+            reply @ (Reply::Progress(_) | Reply::Part(_)) => told(&reply),
             Reply::Done(done) => return Ok(done),
             Reply::Error(refusal) => return Err(refusal.into()),
         }

@@ -10,6 +10,7 @@
 //! {"version":1,"token":"eyJ..","act":{"suspend_tenant":{"name":"contoso"}},"dry_run":true}
 //!
 //! {"progress":{"of":"files","done":3,"total":10}}            any number of these, of acts that take long
+//! {"part":".."}                                              and of these, of answers that are long
 //! {"done":{"planned":[{"of":"tenant contoso", ..}]}}         then exactly one of these
 //! {"error":{"kind":"Denied","message":".."}}                 or of these
 //! ```
@@ -41,6 +42,7 @@
 //! ([`CustodyDesk::folder`]), files in them are made and never replaced, and without such folders these acts are refused.
 
 mod act;
+mod audit_act;
 mod client;
 mod folders;
 #[cfg(feature = "backup")]
@@ -56,6 +58,7 @@ use std::sync::Arc;
 pub use act::{Act, Change, Done, Identity, Status};
 #[cfg(feature = "backup")]
 pub use act::{Extent, Seal};
+pub use audit_act::{AuditAct, TrailName, TrailVerdict};
 pub use client::ask;
 use folders::Folders;
 pub use socket::DeskSocket;
@@ -139,7 +142,7 @@ impl CustodyDesk {
             drop(token);
             return match dry_run {
                 true => act.plan(&custody).map(Done::Planned),
-                false => act.run(&custody),
+                false => act.run(&custody, line),
             };
         }
         let custody = self.doors.custody(token.expose_secret())?;
@@ -156,10 +159,18 @@ impl Line<'_> {
     ///
     /// # Errors
     /// `Closed` if nobody listens any more.
-    #[cfg_attr(not(feature = "backup"), expect(dead_code, reason = "of acts that take long"))]
     fn tell(&mut self, progress: Progress) -> Result<()> {
+        self.send(&Reply::Progress(progress))
+    }
+
+    /// Hands over the next piece of a long answer; errors as [`tell`](Self::tell).
+    fn part(&mut self, part: String) -> Result<()> {
+        self.send(&Reply::Part(part))
+    }
+
+    fn send(&mut self, reply: &Reply) -> Result<()> {
         if self.failure.is_none() && !(self.is_closing)() {
-            self.failure = (self.sink)(&Reply::Progress(progress).to_line()).err();
+            self.failure = (self.sink)(&reply.to_line()).err();
         }
         if self.failure.is_some() || (self.is_closing)() {
             return Err(Error::new(ErrorKind::Closed, "whoever asked is no longer there, or the desk is being closed"));

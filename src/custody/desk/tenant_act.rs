@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Line;
 use super::act::{Change, Done, Identity, of_tenant};
+use super::audit_act::AuditAct;
 use crate::custody::TenantCustody;
 use crate::directory::{ProposedChange, Rules};
 use crate::error::Result;
@@ -44,6 +46,8 @@ pub enum TenantAct {
         /// The number of the proposal.
         proposal: u32,
     },
+    /// Reads the tenant's audit trail.
+    Audit(AuditAct),
     /// [`TenantCustody::apply`]. Answered with [`Done::Acknowledged`].
     Apply {
         /// The number of the proposal.
@@ -53,7 +57,7 @@ pub enum TenantAct {
 
 impl TenantAct {
     /// Does it.
-    pub(super) fn run(self, custody: &TenantCustody) -> Result<Done> {
+    pub(super) fn run(self, custody: &TenantCustody, line: &mut Line<'_>) -> Result<Done> {
         let acknowledged = |()| Done::Acknowledged;
         match self {
             Self::WhoAmI => Ok(Done::Identity(Identity::of(custody.identity()))),
@@ -66,6 +70,7 @@ impl TenantAct {
             Self::ProposeRules { rules, reason } => custody.propose_rules(rules, &reason).map(Done::Proposed),
             Self::Withdraw { proposal } => custody.withdraw(proposal).map(acknowledged),
             Self::Apply { proposal } => custody.apply(proposal).map(acknowledged),
+            Self::Audit(act) => act.run(custody, line),
         }
     }
 
@@ -82,6 +87,7 @@ impl TenantAct {
         };
         match self {
             Self::WhoAmI | Self::Keys | Self::Rules | Self::Proposals => custody.rules().map(|_| Vec::new()),
+            Self::Audit(act) => act.plan(custody).map(|()| Vec::new()),
             Self::RotateRoots => {
                 let (_, epoch) = custody.check_epoch()?;
                 let (from, to) = (format!("epoch {epoch}"), format!("epoch {}", epoch + 1));

@@ -44,6 +44,8 @@ pub struct Secret(Zeroizing<String>);
 pub enum Reply {
     /// How far the act has come.
     Progress(Progress),
+    /// The next piece of what was asked for, where that is long.
+    Part(String),
     /// It has been done, or, of a dry run, could be.
     Done(Done),
     /// It has not, as the kind says.
