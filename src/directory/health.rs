@@ -13,11 +13,6 @@ impl Directory {
         self.cells.sites()
     }
 
-    /// Where root keys are asked, outside of this process.
-    pub(crate) fn connections(&self) -> Vec<crate::kms::Connection> {
-        self.register.roots().connections()
-    }
-
     /// Proves a root key.
     pub(crate) fn check_root(&self, root: &RootId) -> Result<RootCheck, RootError> {
         kms::check_root(&**self.register.roots(), root)
