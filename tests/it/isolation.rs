@@ -92,7 +92,7 @@ WriteBatch::commit           +    D     +     D      D    D         D       C   
 ";
 
 /// Methods that ask for no credential: two begin to open a store, one closes it; those of the desk ask with each request.
-const WITHOUT_CREDENTIAL: [&str; 8] = [
+const WITHOUT_CREDENTIAL: [&str; 9] = [
     "Strongroom::builder",
     "Strongroom::in_memory",
     "Strongroom::close",

@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use strongroom::{CollectionDef, ErrorKind, Strongroom};
+use strongroom::{CollectionDef, ErrorKind, Strongroom, Trail};
 
 use super::{Sample, open_with, reader};
 use crate::folders;
 use crate::plain_tools::{RawDatabase, Rows};
-use crate::support::{self, user};
+use crate::support::{self, CUSTODIAN, user};
 use crate::witness::Witness;
 
 const FIRST: CollectionDef<&str, Vec<u8>> = CollectionDef::bytes("first");
@@ -238,7 +238,10 @@ fn rows_of_the_directory_that_were_exchanged_are_refused() {
     let sample = sample();
     let database = RawDatabase::open(&sample.store().join("zero/db"));
     let rows = database.rows(0);
-    assert_eq!(rows.len(), 2 + TENANTS.len(), "the store's record, the next cell's number and a row for each tenant");
+    let is_of_directory = |key: &&Vec<u8>| matches!(key[..4], [0, 0, 0, 0 | 1]);
+    let of_directory = rows.keys().filter(is_of_directory).count();
+    assert_eq!(of_directory, 2 + TENANTS.len(), "the store's record, the next cell's number and a row for each tenant");
+    assert!(rows.len() > of_directory + 2 * TENANTS.len(), "events and heads of trails");
     drop(database);
     let keys: Vec<&Vec<u8>> = rows.keys().collect();
     let mut exchanges = 0;
@@ -251,8 +254,17 @@ fn rows_of_the_directory_that_were_exchanged_are_refused() {
         let database = RawDatabase::open(&store.join("zero/db"));
         database.put(0, keys[place], &rows[keys[from]]);
         drop(database);
-        assert_eq!(sample.open(&store).unwrap_err().kind(), ErrorKind::Tampered, "row {from} in the place of {place}");
         exchanges += 1;
+        if is_of_directory(&keys[place]) {
+            assert_eq!(sample.open(&store).unwrap_err().kind(), ErrorKind::Tampered, "row {from} in place {place}");
+            continue;
+        }
+        let room = sample.open(&store).unwrap();
+        let custody = room.custody(CUSTODIAN).unwrap();
+        let trails = TENANTS.iter().map(|name| Trail::Tenant(name)).chain([Trail::Store]);
+        let verdicts = trails.map(|trail| custody.audit_verify(trail, None).map_err(|error| error.kind()));
+        let wrong: Vec<_> = verdicts.filter_map(Result::err).collect();
+        assert_eq!(wrong, [ErrorKind::Tampered], "row {from} in place {place}, of one trail");
     }
     println!("exchanges in the directory: {exchanges}");
 }
