@@ -28,7 +28,8 @@ demo: deps
 	@$(patiently) cargo run --quiet $(features) --example quickstart
 
 test: deps
-	@.ci/openbao >/dev/null
+	@# Without it the tests of vaults say that they are skipped, and under CI they fail.
+	@.ci/openbao >/dev/null || true
 	@$(patiently) cargo test $(features) --all-targets
 	@cargo test $(features) --doc
 

@@ -184,6 +184,12 @@ impl RootId {
     }
 }
 
+impl AsRef<str> for RootId {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
 impl TryFrom<String> for RootId {
     type Error = Error;
 

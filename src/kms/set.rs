@@ -184,6 +184,7 @@ mod tests {
         let secret = WrapSecret::from_slice(&[7; 32]).unwrap();
         let wrapped = set.wrap(&id("b"), &secret, &context).unwrap();
         assert_eq!(local(&at("a"), &[]).unwrap(&id("b"), &wrapped, &context).unwrap_err(), RootError::Tampered);
+        let context = WrapContext::new([1; 16], id("nobody"), 1, Call::new().unwrap());
         assert_eq!(set.wrap(&id("nobody"), &secret, &context).unwrap_err(), RootError::Disabled);
         assert_eq!(RootSet::new().wrap(&id("a"), &secret, &context).unwrap_err(), RootError::Disabled);
     }

@@ -173,6 +173,8 @@ fn a_set_of_roots_conforms() {
     let folder = tempfile::tempdir().unwrap();
     let local = local(folder.path());
     check_local(&local, &RootSet::new().local(local.clone()).unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let local = self::local(folder.path());
     let named = RootSet::new().provider(["one", "two"], local.clone()).unwrap();
     check_local(&local, &named);
 }

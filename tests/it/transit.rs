@@ -265,7 +265,9 @@ fn a_store_lives_under_a_key_in_a_vault_and_is_shut_when_its_owner_says_so() {
     let clock = ManualClock::new(1_800_000_000_000);
     let open = || {
         let local = LocalRoots::open_with_root(folder.path().join("keys"), "spare").unwrap();
-        let set = RootSet::new().provider(["service"], bao.roots("service", "key")).unwrap().local(local).unwrap();
+        let set = RootSet::new();
+        let transit = bao.roots("service", "key");
+        let set = set.provider(transit.roots(), transit).unwrap().local(local).unwrap();
         let builder = Strongroom::builder(folder.path().join("store"), set, Plain).service_speaker(ISSUER, "service");
         builder.boxes_per_cell(4).clock(clock.clone()).open()
     };

@@ -167,7 +167,13 @@ fn check_credential(credential: Option<Credential>, login_mount: String) -> Resu
             }
             Ok(Credential::AppRole { mount: login_mount, role_id, secret_id })
         }
-        Some(other) => Ok(other),
+        Some(Credential::Token(token)) => {
+            if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+                return Err(Error::invalid("a token of a vault has visible characters only"));
+            }
+            Ok(Credential::Token(token))
+        }
+        Some(Credential::TokenFile(path)) => Ok(Credential::TokenFile(path)),
     }
 }
 
@@ -206,6 +212,7 @@ mod tests {
         assert_eq!(refused(good().mount("/a")), invalid);
         assert_eq!(refused(good().namespace("a b")), invalid);
         assert_eq!(refused(good().approle("role", "secret\"")), invalid);
+        assert_eq!(refused(good().token("two\nlines")), invalid);
         assert_eq!(refused(TransitRoots::builder("https://vault.example").token("t").root("a", "a")), invalid, "no CA");
         let pem = "no certificate";
         assert_eq!(refused(TransitRoots::builder("https://v.example").ca_pem(pem).token("t").root("a", "a")), invalid);
