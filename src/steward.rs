@@ -121,7 +121,7 @@ impl Steward {
 
     /// A page of each tenant's sweep in turn, while the budget lasts.
     fn go_on_with_sweeps(&self, rounds: &mut Rounds, directory: &Directory, mut tenants: Vec<Arc<Tenant>>) {
-        tenants.retain(|tenant| directory.upkeep(tenant).sweep.is_some());
+        tenants.retain(|tenant| directory.upkeep(tenant).sweep.is_some() && !tenant.is_attended());
         let now_ms = self.clock.monotonic_ms();
         rounds.spent_until_ms = rounds.spent_until_ms.max(now_ms.saturating_sub(SAVED_UP_SECS * 1000));
         while rounds.spent_until_ms < now_ms && !tenants.is_empty() && self.is_open() {

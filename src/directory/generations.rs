@@ -21,6 +21,8 @@ pub(super) struct Generations {
     sweep: Mutex<Option<Sweep>>,
     /// What the last sweep that came to its end had met.
     last_found: Mutex<BTreeMap<u32, Found>>,
+    /// How many custodians have its records moved at their own pace.
+    attended: AtomicUsize,
 }
 
 /// Spans of time that scans begin in, so that those of before some moment can be told from those of after it.
@@ -84,6 +86,16 @@ impl Tenant {
     /// The sweep under way, for who takes its next step.
     pub(crate) fn sweep(&self) -> MutexGuard<'_, Option<Sweep>> {
         self.generations().sweep.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A custodian has its records moved at a pace of their own while the tally lives.
+    pub(crate) fn attend(&self) -> Tally<'_> {
+        Tally::of(&self.generations().attended)
+    }
+
+    /// Whether the sweep is somebody's own business now.
+    pub(crate) fn is_attended(&self) -> bool {
+        self.generations().attended.load(Ordering::SeqCst) > 0
     }
 
     /// How much of the sweep under way is done, if one is.

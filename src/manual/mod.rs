@@ -12,6 +12,9 @@ pub mod keys {}
 #[doc = include_str!("roots.md")]
 pub mod roots {}
 
+#[doc = include_str!("rotation.md")]
+pub mod rotation {}
+
 #[doc = include_str!("threats.md")]
 pub mod threats {}
 

@@ -90,6 +90,8 @@ pub(crate) fn reseal(
     mut plan: ResealPlan<'_>,
     check: &dyn Fn() -> Result<()>,
 ) -> Result<ResealReport> {
+    // Else what the store does by itself would come on top of the plan's bytes.
+    let _attended = tenant.attend();
     let mut sweeper = Sweeper::new(directory, tenant)?;
     let mut progress = ResealProgress { sweep: 1, ..ResealProgress::default() };
     let began_ms = clock.monotonic_ms();

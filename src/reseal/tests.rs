@@ -344,3 +344,33 @@ fn a_cursor_does_not_show_the_store_what_records_are_called() {
     let stored = crate::metadata::encode(&saved).unwrap();
     assert!(!stored.windows(sweep.from.len()).any(|window| window == sweep.from));
 }
+
+/// Rows of the box that open with these keys alone.
+fn opened_by(ring: &Ring, world: &World) -> usize {
+    let opens = |(key, bytes): &Row| {
+        let place = Place { collection: u32::from_be_bytes(*key.first_chunk().unwrap()), engine_key: key };
+        seal::open_record(ring, place, bytes.clone()).is_ok()
+    };
+    world.rows().iter().filter(|row| opens(row)).count()
+}
+
+#[test]
+fn keys_of_before_in_an_attackers_hand_open_nothing_that_is_there_after() {
+    let world = World::new();
+    let (notes, custody, tenant) = (world.notes(), world.custody(), world.tenant());
+    (0..50).for_each(|key| _ = notes.put(&key, &vec![1; 300]).unwrap());
+    world.files().put(&"long", &vec![7; 700_000]).unwrap();
+    // As whoever copied a slot of then, and has the root key of then: opened by itself, so that it learns of nothing later.
+    tenant.forget_keys();
+    let theirs = tenant.ring_for_custody().unwrap();
+    let all = world.rows().len();
+    assert_eq!(opened_by(&theirs, &world), all, "the control: before, they open everything");
+    custody.rotate_keys().unwrap();
+    assert_eq!(opened_by(&theirs, &world), all, "and a rotation alone changes nothing of what was there");
+    notes.put(&1, &b"new".to_vec()).unwrap();
+    assert_eq!(opened_by(&theirs, &world), all - 1);
+    assert!(custody.reseal(ResealPlan::new()).unwrap().is_complete);
+    retire(&custody, 1);
+    assert_eq!(opened_by(&theirs, &world), 0);
+    assert_eq!(notes.count().unwrap(), 50);
+}

@@ -184,11 +184,16 @@ fn a_reseal_under_load_loses_nothing_on_disk() {
     load(&support::on_disk(folder.path()).open().unwrap(), 1500);
 }
 
+/// A store that does next to nothing by itself.
+fn slowly(folder: &tempfile::TempDir) -> strongroom::Builder {
+    support::on_disk(folder.path()).budgets(strongroom::Budgets::default().reseal_rate(1))
+}
+
 #[test]
 fn an_interrupted_reseal_goes_on_where_it_stopped_after_a_restart() {
     const RECORDS: u64 = 60_000;
     let folder = tempfile::tempdir().unwrap();
-    let room = support::on_disk(folder.path()).open().unwrap();
+    let room = slowly(&folder).open().unwrap();
     support::make_tenants(&room, &["contoso"]);
     let batches = (0..RECORDS).collect::<Vec<_>>();
     for keys in batches.chunks(1000) {
@@ -204,7 +209,7 @@ fn an_interrupted_reseal_goes_on_where_it_stopped_after_a_restart() {
     });
     assert!(!custody(&room).reseal(half).unwrap().is_complete);
     drop(room);
-    let room = support::on_disk(folder.path()).open().unwrap();
+    let room = slowly(&folder).open().unwrap();
     let mut of_the_first_sweep = 0;
     let rest = ResealPlan::new().on_progress(|progress| {
         if progress.sweep == 1 {
