@@ -2,10 +2,12 @@
 //!
 //! `cargo bench --profile dev --bench reseal`
 
-#[path = "support/contenders.rs"]
-#[expect(dead_code, reason = "of the contenders only the plain one is needed")]
-mod contenders;
+#![expect(clippy::cast_possible_truncation, reason = "numbers of records are small")]
+#![expect(clippy::disallowed_types, reason = "what is compared with")]
+
 mod support {
+    #[expect(dead_code, reason = "of the contenders only the plain one is needed")]
+    pub mod contenders;
     #[expect(dead_code, reason = "nothing here is profiled")]
     pub mod turns;
 }
@@ -14,13 +16,18 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use contenders::{Contender, Plain};
 use strongroom::identity::{Claims, Rejection, Verifier};
 use strongroom::{
     Budgets, CanDestroy, Collection, CollectionDef, Durability, LocalRoots, ResealPlan, Strongroom, TenantCustody,
     TenantSpec,
 };
+use support::contenders::{Contender, Plain};
 use support::turns::{in_turns, is_test, ratio};
+
+/// What the settings of the strongroom's engine are compiled against here.
+mod error {
+    pub(crate) type Result<T, E = rocksdb::Error> = std::result::Result<T, E>;
+}
 
 const RECORDS: CollectionDef<u64, Vec<u8>> = CollectionDef::bytes("records").durability(Durability::Buffered);
 const VALUE_LEN: usize = 1024;
@@ -98,9 +105,9 @@ fn p99(records: &Collection<u64, Vec<u8>>, count: u64, operations: u64) -> Durat
             let key = number.wrapping_mul(0x9E37_79B9_7F4A_7C15) % count;
             let start = Instant::now();
             if number % 2 == 0 {
-                drop(records.get(&key).unwrap())
+                drop(records.get(&key).unwrap());
             } else {
-                drop(records.put(&key, &value))
+                records.put(&key, &value).unwrap();
             }
             start.elapsed()
         })

@@ -23,8 +23,11 @@ use crate::error::Result;
 #[must_use = "a plan does nothing until a custodian carries it out"]
 pub struct ResealPlan<'p> {
     bytes_per_second: u64,
-    progress: Box<dyn FnMut(&ResealProgress) -> ControlFlow<()> + 'p>,
+    progress: Teller<'p>,
 }
+
+/// Is told how far it has come, and says whether to go on.
+type Teller<'p> = Box<dyn FnMut(&ResealProgress) -> ControlFlow<()> + 'p>;
 
 /// How far a reseal has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -13,6 +13,7 @@ use crate::testing::in_memory;
 use crate::{Blocker, CanDestroy, CollectionDef, Expected, Strongroom, TenantCustody, TenantSpec};
 
 const NOTES: CollectionDef<u64, Vec<u8>> = CollectionDef::bytes("notes").ordered();
+const EPHEMERAL: CollectionDef<u64, Vec<u8>> = CollectionDef::bytes("ephemeral");
 const FILES: CollectionDef<&str, Vec<u8>> = CollectionDef::bytes("files");
 
 struct World {
@@ -275,11 +276,10 @@ fn late_records(world: &World, plant_one: bool) -> usize {
                     }
                     notes.put(&(writer * 8 + round % 8), &vec![1; 100]).unwrap();
                     if writer == 0 {
-                        files.put(&"long", &vec![round as u8; 300_000]).unwrap();
+                        files.put(&"long", &vec![7; 300_000]).unwrap();
                     }
                     if writer == 1 && round % 16 == 0 {
                         let session = world.room.session("contoso", "contoso").unwrap();
-                        const EPHEMERAL: CollectionDef<u64, Vec<u8>> = CollectionDef::bytes("ephemeral");
                         session.collection(&EPHEMERAL).unwrap().put(&1, &vec![2]).unwrap();
                         session.drop_collection("ephemeral").unwrap();
                     }

@@ -19,6 +19,11 @@ use crate::support::{self, user};
 
 const NOTES: CollectionDef<u64, Vec<u8>> = CollectionDef::bytes("notes").durability(Durability::Buffered);
 const COUNTS: CollectionDef<u64, u64> = CollectionDef::bincode("counts").durability(Durability::Buffered);
+/// Writers at once, each with keys of its own.
+const WRITERS: u64 = 3;
+const RECORDS: u64 = 60_000;
+/// Bytes a second.
+const RATE: u64 = 4 << 20;
 const OURS: &str = "https://issuer.example|contoso|custodian";
 
 fn custody(room: &Strongroom) -> TenantCustody {
@@ -104,7 +109,6 @@ fn churn(session: &Session, round: u64) {
 
 fn load(room: &Strongroom, steps: usize) {
     support::make_tenants(room, &["contoso"]);
-    const WRITERS: u64 = 3;
     let (done, counted) = (AtomicBool::new(false), AtomicUsize::new(0));
     let (mirrors, rotations, retired) = std::thread::scope(|scope| {
         let write = |number: u64| {
@@ -126,7 +130,11 @@ fn load(room: &Strongroom, steps: usize) {
         let others = [
             scope.spawn(move || {
                 let session = session(room);
-                (0..).take_while(|_| !done.load(Ordering::SeqCst)).for_each(|round| churn(&session, round));
+                let mut round = 0;
+                while !done.load(Ordering::SeqCst) {
+                    churn(&session, round);
+                    round += 1;
+                }
             }),
             scope.spawn(move || {
                 let notes = session(room).collection(&NOTES).unwrap();
@@ -191,7 +199,6 @@ fn slowly(folder: &tempfile::TempDir) -> strongroom::Builder {
 
 #[test]
 fn an_interrupted_reseal_goes_on_where_it_stopped_after_a_restart() {
-    const RECORDS: u64 = 60_000;
     let folder = tempfile::tempdir().unwrap();
     let room = slowly(&folder).open().unwrap();
     support::make_tenants(&room, &["contoso"]);
@@ -232,7 +239,6 @@ fn a_reseal_keeps_to_its_budget() {
     let notes = session(&room).collection(&NOTES).unwrap();
     (0..4000).for_each(|key| assert!(notes.put(&key, &vec![1; 500]).is_ok()));
     custody(&room).rotate_keys().unwrap();
-    const RATE: u64 = 4 << 20;
     let clock = strongroom::SystemClock::new();
     let now_ms = || strongroom::Clock::monotonic_ms(&*clock);
     let began_ms = now_ms();

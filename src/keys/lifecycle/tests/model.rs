@@ -259,9 +259,9 @@ impl Protocol {
                 }
                 let is_old = row.generation > 0 && row.generation < newest(&tenant.ring);
                 if is_old {
-                    sweep.looked_at = Some(row)
+                    sweep.looked_at = Some(row);
                 } else {
-                    sweep.next += 1
+                    sweep.next += 1;
                 }
                 tenant.sweep = Some(sweep);
             }
