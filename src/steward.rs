@@ -1,7 +1,7 @@
 //! The steward: what a store does by itself while nobody asks. One thread, which ends with the store's last handle, and
 //! one function for each of its rounds ([`tend`]), which tests call on a clock of their own.
 //!
-//! A round drops keys that nobody uses, writes down refusals, tries unclean boxes again, goes on with sweeps that are not
+//! A round drops keys that nobody uses, writes down refusals, tries unclean boxes again, carries out purges, goes on with sweeps that are not
 //! finished, within a budget of bytes for all tenants together, and rotates keys that have reached their age. Of idle
 //! tenants it asks no root key before something is due: when, stands in the store's own rows.
 
@@ -20,7 +20,7 @@ use crate::reseal::{Outcome, Sweeper};
 
 /// How often the thread looks whether something is to be done.
 const ROUND_EVERY: Duration = Duration::from_secs(1);
-/// How often unclean boxes are tried again.
+/// How often unclean boxes are tried again, and it is looked whether a purge is due.
 const BOXES_EVERY: Duration = Duration::from_secs(60);
 /// Rings that are opened in a round because they may be due.
 const ROTATIONS_PER_ROUND: usize = 16;
@@ -95,6 +95,7 @@ impl Steward {
         if rounds.boxes.has_passed(&*self.clock) {
             rounds.boxes = Deadline::after(&*self.clock, BOXES_EVERY);
             directory.try_unclean_boxes();
+            self.carry_out_purges(&directory);
         }
         rounds.resting.retain(|(tenant, until)| tenant.strong_count() > 0 && !until.has_passed(&*self.clock));
         let mut tenants = directory.tenants_in_upkeep();
@@ -104,6 +105,20 @@ impl Steward {
             self.attempt(&mut rounds, tenant, || rotate(&directory, tenant, now_secs));
         }
         self.go_on_with_sweeps(&mut rounds, &directory, tenants.into_iter().map(|(tenant, _)| tenant).collect());
+    }
+
+    /// Purges whose time has come, and those that a crash has left. One that fails is tried again after a minute. The search
+    /// of a large store takes its time, and ends early when nobody else holds the store any more.
+    fn carry_out_purges(&self, directory: &Directory) {
+        let goes_on = || self.is_open() && self.directory.strong_count() > 1;
+        match directory.run_purges(&Actor::Store, &goes_on) {
+            Ok(purges) => {
+                for (purge, error) in purges.iter().filter_map(|(purge, done)| Some((purge, done.as_ref().err()?))) {
+                    tracing::warn!(incarnation = ?purge.incarnation(), %error, "a purge failed; it is tried again");
+                }
+            }
+            Err(error) => tracing::warn!(%error, "purges cannot be looked through now"),
+        }
     }
 
     fn is_open(&self) -> bool {

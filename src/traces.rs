@@ -106,6 +106,9 @@ impl Trace {
     }
 }
 
+/// Is told how far a search has come, and says whether it goes on.
+pub(crate) type Progress<'p> = &'p mut dyn FnMut(&SearchReport) -> bool;
+
 /// A search for many traces at once.
 pub(crate) struct Search<'t> {
     /// One bit for every pair of bytes with which a trace begins.
@@ -126,14 +129,8 @@ impl<'t> Search<'t> {
     }
 
     /// Searches everything below `folder`, whose files are called after it by `name`. Links are not followed: what they
-    /// lead to is searched where it lies, or is not the store's.
-    pub(crate) fn folder(
-        &self,
-        name: &str,
-        folder: &Path,
-        report: &mut SearchReport,
-        progress: &mut dyn FnMut(&SearchReport),
-    ) {
+    /// lead to is searched where it lies, or is not the store's. False if `progress`, asked after every file, has ended it.
+    pub(crate) fn folder(&self, name: &str, folder: &Path, report: &mut SearchReport, progress: Progress<'_>) -> bool {
         let mut folders = vec![folder.to_path_buf()];
         while let Some(at) = folders.pop() {
             let entries = match fs::read_dir(&at) {
@@ -154,13 +151,16 @@ impl<'t> Search<'t> {
                         if let Err(error) = self.file(&label, &path, report) {
                             report.missed(&label, &error);
                         }
-                        progress(report);
+                        if !progress(report) {
+                            return false;
+                        }
                     }
                     Ok(_) => {}
                     Err(error) => report.missed(&self.label(name, folder, &entry.path()), &error),
                 }
             }
         }
+        true
     }
 
     fn file(&self, label: &str, path: &Path, report: &mut SearchReport) -> io::Result<()> {
@@ -276,7 +276,7 @@ mod tests {
 
     fn search(traces: &[Trace], folder: &Path) -> SearchReport {
         let mut report = SearchReport::of(traces);
-        Search::new(traces).folder("store", folder, &mut report, &mut |_| {});
+        Search::new(traces).folder("store", folder, &mut report, &mut |_| true);
         report
     }
 

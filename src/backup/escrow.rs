@@ -236,6 +236,11 @@ impl Escrow {
         self.number > exports_before_backup && !self.rings.contains_key(&incarnation)
     }
 
+    /// Whose rings it holds, the store's own among them.
+    pub(super) fn incarnations(&self) -> impl Iterator<Item = Incarnation> {
+        self.rings.keys().copied()
+    }
+
     pub(super) fn trust(&self) -> Trust {
         self.trust
     }

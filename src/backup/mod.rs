@@ -31,6 +31,7 @@ mod cell;
 mod escrow;
 mod files;
 mod frames;
+mod import;
 mod manifest;
 mod moment;
 mod repository;
@@ -46,6 +47,8 @@ use serde::{Deserialize, Serialize};
 
 pub use escrow::{Escrow, EscrowKey, EscrowLock, ExportReport};
 pub(crate) use escrow::{check_place as check_export, export};
+pub use import::ImportReport;
+pub(crate) use import::import;
 use manifest::Extent;
 pub use restore::{Restore, RestoreReport};
 pub use take::{BackupPlan, BackupReport};

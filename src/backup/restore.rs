@@ -201,7 +201,7 @@ impl<'p> Restore<'p> {
         manifest: &Manifest,
         site: &Site,
         regions: RegionPaths,
-        graves: &HashSet<Vec<u8>>,
+        graves: &Graves,
     ) -> Result<RestoreReport> {
         let cells = Arc::new(Cells::on_disk(&site.store, 1, Budgets::small(), regions)?);
         let zero = cells.zero()?;
@@ -212,6 +212,10 @@ impl<'p> Restore<'p> {
             let envelope = Envelope::from_backup(value).ok_or_else(Error::tampered)?;
             refill.push(key, envelope)
         })?;
+        for (key, value) in &graves.of_purges {
+            let envelope = Envelope::from_backup(value.clone()).ok_or_else(Error::tampered)?;
+            refill.push(key.clone(), envelope)?;
+        }
         refill.flush()?;
         // Its database is opened anew, by the directory.
         drop(zero);
@@ -223,6 +227,7 @@ impl<'p> Restore<'p> {
             RestoreReport { number: header.number, created_secs: header.created_secs, ..RestoreReport::default() };
         for row in directory.hold_still(|rows| Ok(rows.to_vec()))? {
             let is_gone = row.status == Status::Destroying
+                || directory.purge(row.incarnation)?.is_some_and(|purge| purge.is_carried_out())
                 || graves.contains(&directory.grave(row.incarnation)?)
                 || self.escrow.shows_deleted(row.incarnation, header.exports);
             if is_gone {
@@ -273,26 +278,46 @@ impl<'p> Restore<'p> {
     }
 }
 
+/// Who has been deleted, as far as this backup and every newer one know.
+#[derive(Default)]
+pub(super) struct Graves {
+    known: HashSet<Vec<u8>>,
+    /// What newer backups have of purges, in the order of the backups: an older one knows less of them.
+    of_purges: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Graves {
+    pub(super) fn contains(&self, grave: &[u8]) -> bool {
+        self.known.contains(grave)
+    }
+
+    fn collect(&mut self, repository: &Repository, manifest: &Manifest, is_newer: bool) -> Result<()> {
+        rows::read_part(repository, manifest.part(Part::Graves), |key, value| {
+            match (Directory::is_of_purge(&key), is_newer) {
+                (true, true) => self.of_purges.push((key, value)),
+                (true, false) => {}
+                (false, _) => drop(self.known.insert(key)),
+            }
+            Ok(())
+        })
+    }
+}
+
 /// The graves that this backup and every newer one know.
 pub(super) fn graves(
     repository: &Repository,
     manifest: &Manifest,
     trust: &Trust,
     accepts_gaps: bool,
-) -> Result<HashSet<Vec<u8>>> {
-    let mut graves = HashSet::new();
-    let mut collect = |manifest: &Manifest| {
-        rows::read_part(repository, manifest.part(Part::Graves), |key, _| {
-            graves.insert(key);
-            Ok(())
-        })
-    };
-    collect(manifest)?;
+) -> Result<Graves> {
+    let mut graves = Graves::default();
+    graves.collect(repository, manifest, false)?;
     for (number, folder) in repository.numbers()? {
         if number <= manifest.header.number {
             continue;
         }
-        match Repository::read(number, &folder, trust).and_then(|(newer, _)| collect(&newer)) {
+        let newer = Repository::read(number, &folder, trust);
+        match newer.and_then(|(newer, _)| graves.collect(repository, &newer, true)) {
             Err(error) if accepts_gaps && error.kind() == ErrorKind::Corrupt => {
                 tracing::error!(number, "a newer backup is damaged; who was deleted since is not known");
             }

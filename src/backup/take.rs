@@ -219,9 +219,10 @@ impl Work<'_, '_> {
             Extent::Cell(_) | Extent::Tenant => Self::copy_rows(directory, moment, &mut rows)?,
         }
         self.close(rows)?;
-        let (from, to) = Directory::graves();
         let mut graves = RowFiles::new(writer, Part::Graves);
-        graves.push_range(&*moment.zero, 0, &from, Some(&to))?;
+        for (from, to) in Directory::graves() {
+            graves.push_range(&*moment.zero, 0, &from, Some(&to))?;
+        }
         self.close(graves)?;
         if let Some((view, keyspace)) = &moment.records {
             let mut records = RowFiles::new(writer, Part::Records);

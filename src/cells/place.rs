@@ -126,10 +126,6 @@ impl Place {
         self.number
     }
 
-    pub(super) fn folder(&self) -> &std::path::Path {
-        &self.folder
-    }
-
     pub(super) fn region(&self) -> Option<&RegionName> {
         self.region.as_ref()
     }

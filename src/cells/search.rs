@@ -3,15 +3,18 @@
 use std::path::Path;
 
 use super::{Cells, Home, Medium};
-use crate::traces::{Search, SearchReport, Trace};
+use crate::traces::{Progress, Search, SearchReport, Trace};
 
 impl Cells {
-    /// Reads every file of the store, of the regions whose disks are there, and of what was put aside.
-    pub(crate) fn search(&self, traces: &[Trace], progress: &mut dyn FnMut(&SearchReport)) -> SearchReport {
+    /// Reads every file of the store, of the regions whose disks are there, and of what was put aside. `None` if `progress`
+    /// has ended it.
+    pub(crate) fn search(&self, traces: &[Trace], progress: Progress<'_>) -> Option<SearchReport> {
         let mut report = SearchReport::of(traces);
-        let search = Search::new(traces);
-        self.each_folder(|name, folder| search.folder(name, folder, &mut report, progress));
-        report
+        let (search, mut goes_on) = (Search::new(traces), true);
+        self.each_folder(|name, folder| {
+            goes_on = goes_on && search.folder(name, folder, &mut report, progress);
+        });
+        goes_on.then_some(report)
     }
 
     /// Reads again what lies at some place of some file that a search has named.

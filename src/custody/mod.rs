@@ -200,6 +200,31 @@ impl Custody {
         )
     }
 
+    /// Brings the rings of these tenants back from an escrow of this store, or of all if none is named: of those alone
+    /// whose own ring is damaged in both slots, and only a ring that the directory describes. What is purged or deleted
+    /// does not come back.
+    ///
+    /// # Errors
+    /// [`Invalid`](crate::ErrorKind::Invalid) if it is another store's escrow, or sealed to another key;
+    /// [`NotFound`](crate::ErrorKind::NotFound) if one of these tenants is not there, and
+    /// [`KeyDestroyed`](crate::ErrorKind::KeyDestroyed) if it was purged; [`Corrupt`](crate::ErrorKind::Corrupt) if the
+    /// escrow is damaged. Of several tenants, some may have been done then.
+    #[cfg(feature = "backup")]
+    pub fn import_rings(
+        &self,
+        path: impl AsRef<Path>,
+        key: &backup::EscrowKey,
+        tenants: &[&str],
+    ) -> Result<backup::ImportReport> {
+        self.check()?;
+        let by = self.identity.actor();
+        self.witnessed(
+            Event::new(Act::RINGS_IMPORTED, by.clone()),
+            || backup::import(&self.directory, path.as_ref(), key, tenants, &by),
+            |event, done| event.detail("tenants", done.imported.len()).detail("missing", done.missing.len()),
+        )
+    }
+
     /// Makes a backup while the store goes on working.
     ///
     /// # Errors

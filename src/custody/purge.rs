@@ -74,7 +74,7 @@ impl TenantCustody {
     /// As [`execute_purge`](Self::execute_purge).
     pub fn execute_purge_with(&self, mut progress: impl FnMut(&SearchReport)) -> Result<PurgeStatus> {
         self.check()?;
-        self.directory.execute_purge(self.tenant.incarnation(), &self.identity.actor(), &mut progress)
+        self.directory.execute_purge(self.tenant.incarnation(), &self.identity.actor(), &mut telling(&mut progress))
     }
 
     /// How far the purge has come, if somebody has asked for one.
@@ -98,13 +98,13 @@ impl Custody {
     }
 
     /// Carries out every purge that two custodians of a tenant want and whose cooling-off has ended, and goes on with those
-    /// that a crash has left unfinished. Each comes back with how it went; one that failed is tried by the next call.
+    /// that a crash has left unfinished. The store does the same by itself, once a minute. Each comes back with how it went; one that failed is tried by the next call.
     ///
     /// # Errors
     /// Those of a custody that has ended.
     pub fn run_purges(&self) -> Result<Vec<(PurgeStatus, Result<PurgeStatus>)>> {
         self.check()?;
-        let done = self.directory.run_purges(&self.identity.actor())?;
+        let done = self.directory.run_purges(&self.identity.actor(), &|| self.check().is_ok())?;
         Ok(done.into_iter().map(|(purge, outcome)| (purge.status(), outcome)).collect())
     }
 
@@ -213,7 +213,7 @@ impl PurgedTenant {
     /// As [`TenantCustody::execute_purge`].
     pub fn prove(&self, mut progress: impl FnMut(&SearchReport)) -> Result<PurgeStatus> {
         self.check()?;
-        self.directory.execute_purge(self.incarnation, &self.identity.actor(), &mut progress)
+        self.directory.search_again(self.incarnation, &self.identity.actor(), &mut telling(&mut progress))
     }
 
     /// Declares on the record that an escrow that the receipt lists is destroyed, by its number. The store cannot see
@@ -265,6 +265,14 @@ impl PurgedTenant {
 impl std::fmt::Debug for PurgedTenant {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("PurgedTenant").field("tenant", &self.tenant).finish_non_exhaustive()
+    }
+}
+
+/// Whoever is told ends nothing.
+fn telling(progress: &mut dyn FnMut(&SearchReport)) -> impl FnMut(&SearchReport) -> bool {
+    |report| {
+        progress(report);
+        true
     }
 }
 

@@ -19,7 +19,7 @@ mod tombstone;
 mod tests;
 mod upkeep;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
@@ -35,7 +35,7 @@ pub(crate) use purge::Purge;
 pub use row::Speaker;
 pub(crate) use row::{Row, Status, check_speakers};
 #[cfg(feature = "backup")]
-pub(crate) use safekeeping::{ComesFrom, Export, Refill};
+pub(crate) use safekeeping::{ComesFrom, Export, Imported, Refill};
 pub(crate) use tenant::{Tenant, Writing};
 use tombstone::entomb;
 use upkeep::Upkeeps;
@@ -88,6 +88,8 @@ pub(crate) struct Directory {
     next_sweep: Mutex<Deadline>,
     /// Held by whoever carries a purge out.
     purging: Mutex<()>,
+    /// Purges that were asked for and have no receipt yet.
+    unfinished_purges: Mutex<BTreeSet<Incarnation>>,
     /// Held by whoever changes the list of tenants.
     changes: Mutex<()>,
     upkeeps: Mutex<Upkeeps>,
@@ -111,6 +113,7 @@ impl Directory {
             upkeeps: Mutex::new(upkeep::read_all(&register)?),
             backups: AtomicUsize::new(0),
             purging: Mutex::default(),
+            unfinished_purges: Mutex::default(),
             next_sweep: Mutex::new(Deadline::after(&*clock, SWEEP_EVERY)),
             trails: Arc::new(Trails::new(register.clone())),
             register,

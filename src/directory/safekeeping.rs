@@ -6,14 +6,16 @@ use std::collections::{HashMap, HashSet};
 use serde::{Deserialize, Serialize};
 
 use super::escrows::{EXPORT_COUNT, Escrow};
-use super::tombstone::{TOMBSTONES, entomb};
+use super::purge::{PURGES, RECEIPTS};
+use super::tombstone::{TOMBSTONES, Tombstone, entomb};
 use super::{
     Arc, Batch, Cells, DIRTY, Directory, Durability, Error, Newcomer, Result, Ring, Row, STORE, Status, TENANTS, Table,
     Tenant, dirty_key, keys,
 };
-use crate::audit::Actor;
+use crate::audit::{Act, Actor, Event};
 use crate::cells::Cell;
 use crate::engine::View;
+use crate::error::ErrorKind;
 use crate::name::{Incarnation, TenantName};
 use crate::seal::{Envelope, HiddenNames};
 use crate::secret::Key32;
@@ -169,9 +171,46 @@ impl Directory {
         Ok(names.encode(std::iter::once(&incarnation.as_bytes()[..])))
     }
 
-    /// Where the graves of a snapshot lie: the keys from here to there.
-    pub(crate) fn graves() -> ([u8; 4], [u8; 4]) {
-        (TOMBSTONES.collection.to_be_bytes(), (TOMBSTONES.collection + 1).to_be_bytes())
+    /// Where a snapshot has the graves, and what is said of those that were purged: the keys from here to there.
+    pub(crate) fn graves() -> [([u8; 4], [u8; 4]); 3] {
+        [RECEIPTS, TOMBSTONES, PURGES]
+            .map(|Table { collection, .. }| (collection.to_be_bytes(), (collection + 1).to_be_bytes()))
+    }
+
+    /// Whether the engine key of one of the store's own rows is that of what is said of a purge.
+    pub(crate) fn is_of_purge(key: &[u8]) -> bool {
+        [RECEIPTS, PURGES].iter().any(|table| key.starts_with(&table.collection.to_be_bytes()))
+    }
+
+    /// Writes an exported ring into the slots of a tenant whose own do not open.
+    ///
+    /// # Errors
+    /// `KeyDestroyed` if the tenant is gone, or going; as the root keys answer, if there is a ring.
+    pub(crate) fn import_ring(&self, tenant: &Tenant, slots: &[Vec<u8>], by: &Actor) -> Result<Imported> {
+        match tenant.check_ring() {
+            Ok(()) => return Ok(Imported::IsWhole),
+            Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Tampered) => {}
+            Err(error) => return Err(error),
+        }
+        let _changes = self.begin_change();
+        if !self.knows(tenant) || tenant.status() == Status::Destroying || self.is_entombed(tenant.incarnation())? {
+            return Err(Error::new(ErrorKind::KeyDestroyed, "the tenant has been deleted, and does not come back"));
+        }
+        let _row = tenant.begin_row_change();
+        let (place, belief) = ((tenant.cell_number(), tenant.box_number()), tenant.belief());
+        if !keys::is_believed(slots, &belief) {
+            return Ok(Imported::IsNotThere);
+        }
+        self.cells.with_rings(place.0, |rings| keys::import(rings, place.1, &belief, slots))?;
+        tenant.keys().clear();
+        let event = Event::new(Act::RINGS_IMPORTED, by.clone());
+        self.trails.apply(Batch::new(Durability::Synced), [(tenant.incarnation(), event)])?;
+        Ok(Imported::Now)
+    }
+
+    /// Whether a tenant was deleted, as far as this store knows.
+    pub(crate) fn is_entombed(&self, incarnation: Incarnation) -> Result<bool> {
+        Ok(self.register.get::<Tombstone>(TOMBSTONES, &[incarnation.as_bytes()])?.is_some())
     }
 
     /// Removes a tenant whose row came back with a backup after it had been deleted: its row goes, and its box is
@@ -274,6 +313,16 @@ pub(crate) struct ComesFrom<'a> {
     pub(crate) backup: u64,
     /// Who ordered it.
     pub(crate) by: &'a Actor,
+}
+
+/// What became of a tenant's ring when it was looked for in an escrow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Imported {
+    Now,
+    /// The tenant's own ring opens, and was left alone.
+    IsWhole,
+    /// The escrow has none that the directory describes.
+    IsNotThere,
 }
 
 impl Export {

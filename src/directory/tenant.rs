@@ -177,6 +177,12 @@ impl Tenant {
         }
     }
 
+    /// Whether the ring can be opened. The root keys are asked.
+    #[cfg(feature = "backup")]
+    pub(super) fn check_ring(&self) -> Result<()> {
+        self.load().map(drop)
+    }
+
     /// Asks the root keys. No lock of the storage is held meanwhile: the slots are read before, and mended after.
     fn load(&self) -> Result<Ring> {
         self.check_home()?;

@@ -268,6 +268,12 @@ impl std::fmt::Debug for Ring {
 
 #[cfg(any(test, fuzzing, feature = "bench-internals"))]
 impl Ring {
+    /// A tenant key, to be searched for by whoever must not find it.
+    #[cfg(test)]
+    pub(crate) fn tenant_key_for_tests(&self, generation: u32) -> Zeroizing<Vec<u8>> {
+        Zeroizing::new(self.keyset.generation(generation).expect("it lives").key.expose_secret().to_vec())
+    }
+
     /// A ring of these keys, for tests of what is above.
     pub(crate) fn for_tests(incarnation: Incarnation, name_secret: [u8; 32], keys: &[(u32, [u8; 32])]) -> Self {
         let generations: BTreeMap<_, _> = keys

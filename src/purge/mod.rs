@@ -11,7 +11,7 @@ mod verify;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::receipt::{Escrowed, Medium, Receipt, RootState, RootVersion, Samples};
+pub use self::receipt::{Declaration, Escrowed, Medium, Receipt, RootState, RootVersion, Samples};
 pub(crate) use self::verify::digest;
 pub use self::verify::{VerifiedReceipt, verify_receipt};
 use crate::name::TenantName;

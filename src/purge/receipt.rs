@@ -95,19 +95,33 @@ pub enum RootState {
     Unknown,
 }
 
-/// An escrow that may hold the ring.
+/// An escrow that may hold the ring; or, before the last 100, all of them together.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Escrowed {
     /// Its number among the exports of the store.
     pub number: u64,
-    /// When it was made, in seconds since 1970; `None` for one that was begun and whose end was not written down.
+    /// The last number, of several together; else the same.
+    pub through: u64,
+    /// When it was made, in seconds since 1970, the first of several; `None` for one that was begun and whose end was not
+    /// written down.
     pub exported_secs: Option<u64>,
-    /// The SHA-256 of the file, in hex.
+    /// The SHA-256 of the file, in hex; not of several.
     pub sha256: Option<String>,
-    /// Who has declared that it is destroyed.
-    pub destroyed: Option<Statement>,
+    /// Who has declared that it is destroyed. Why stands in the trail.
+    pub destroyed: Option<Declaration>,
+}
+
+/// Who vouches for the end of an escrow.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Declaration {
+    /// Who it was, in the words of their issuer, at most 128 bytes of it.
+    pub subject: String,
+    /// When, in seconds since 1970.
+    pub at_secs: u64,
 }
 
 /// What the ring lay on.
@@ -133,6 +147,21 @@ pub struct Samples {
     pub rings_opened: u32,
     /// How many of the samples one of those rings opened.
     pub opened: u32,
+}
+
+impl Declaration {
+    pub(crate) fn of(statement: &Statement) -> Self {
+        let cut = statement.subject.floor_char_boundary(128);
+        Self { subject: statement.subject[..cut].to_owned(), at_secs: statement.at_secs }
+    }
+}
+
+impl Escrowed {
+    /// Several as one.
+    pub(crate) fn together(several: &[Self]) -> Option<Self> {
+        let (first, last) = (several.first()?, several.last()?);
+        Some(Self { through: last.through, sha256: None, ..first.clone() })
+    }
 }
 
 impl Receipt {

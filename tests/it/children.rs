@@ -39,6 +39,7 @@ fn plays_the_role_it_was_started_for() {
         Ok("churn") => crate::budgets::churn(),
         Ok("keyholder") => crate::custody_kills::change_keys_until_killed(),
         Ok("resealer") => crate::reseals::reseal_until_killed(),
+        Ok("purger") => crate::purge::kills::purge_until_killed(),
         Ok("backer") => crate::backup::kills::back_up_until_killed(),
         Ok("restorer") => crate::backup::kills::restore_until_killed(),
         #[cfg(feature = "transit")]

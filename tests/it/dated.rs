@@ -1,4 +1,4 @@
-//! Credentials that say when they end, `issuer|tenant|roles|expires_at_secs`, and stores on a clock set by hand.
+//! Credentials that say when they end, `issuer|tenant|roles|expires_at_secs` and perhaps `|subject`, and stores on a clock set by hand.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,11 +15,15 @@ pub struct Dated;
 impl Verifier for Dated {
     fn verify(&self, credential: &str, _: u64) -> Result<Claims, Rejection> {
         let parts: Vec<&str> = credential.split('|').collect();
-        let [issuer, tenant, roles, expires_at_secs] = parts[..] else { return Err(Rejection::Malformed) };
+        let (issuer, tenant, roles, expires_at_secs, subject) = match parts[..] {
+            [issuer, tenant, roles, expires_at_secs] => (issuer, tenant, roles, expires_at_secs, "somebody"),
+            [issuer, tenant, roles, expires_at_secs, subject] => (issuer, tenant, roles, expires_at_secs, subject),
+            _ => return Err(Rejection::Malformed),
+        };
         Ok(Claims {
             issuer: issuer.to_owned(),
             tenant: tenant.to_owned(),
-            subject: "somebody".to_owned(),
+            subject: subject.to_owned(),
             expires_at_secs: expires_at_secs.parse().map_err(|_| Rejection::Malformed)?,
             roles: roles.split(',').map(|role| format!("strongroom.{role}")).collect(),
             scopes: None,

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use strongroom::{
     CanDestroy, Collection, CollectionDef, Destroyable, Durability, Expected, ManualClock, Policy, ResealPlan, Result,
@@ -73,6 +74,7 @@ impl World {
         match owner {
             "Strongroom" => self.at_the_door(method, column),
             "Custody" => self.in_custody(method, column),
+            "PurgedTenant" => self.in_purged_tenant(method, column),
             "TenantCustody" => self.in_tenant_custody(method, column),
             "CustodyDesk" => self.at_the_desk(method, column),
             "Session" => self.in_session(method, column),
@@ -94,6 +96,9 @@ impl World {
     }
 
     fn at_the_door(&self, method: &str, column: &str) -> Result<()> {
+        if method == "purged_tenant" {
+            self.make_bygone();
+        }
         self.befall(column);
         match method {
             "session" => self.room.session(&principal(column), "contoso").map(drop),
@@ -108,6 +113,7 @@ impl World {
                 Ok(())
             }
             "custody" => self.room.custody(&custodian(column)).map(drop),
+            "purged_tenant" => self.room.purged_tenant(&own_custodian(column), "bygone").map(drop),
             "tenant_custody" => self.room.tenant_custody(&own_custodian(column), "contoso").map(drop),
             _ => panic!("no call for Strongroom::{method}"),
         }
@@ -115,6 +121,7 @@ impl World {
 
     fn in_custody(&self, method: &str, column: &str) -> Result<()> {
         let custody = self.room.custody(&custodian(column))?;
+        let (escrow, key) = self.prepare_custody(method);
         self.befall(column);
         let home = self.home.as_ref().map_or(Path::new("/nowhere"), TempDir::path);
         let backups = home.join("backups");
@@ -127,6 +134,10 @@ impl World {
             "audit_export" => custody.audit_export(CONTOSO, std::io::sink()).map(drop),
             "audit_checkpoint" => custody.audit_checkpoint(CONTOSO).map(drop),
             "audit_key" => custody.audit_key(CONTOSO).map(drop),
+            "purges" => custody.purges().map(drop),
+            "run_purges" => custody.run_purges().map(drop),
+            "purged_tenant" => custody.purged_tenant("bygone").map(drop),
+            "import_rings" => custody.import_rings(escrow.path().join("rings.age"), &key, &[]).map(drop),
             "suspend_tenant" => custody.suspend_tenant("contoso"),
             "resume_tenant" => custody.resume_tenant("contoso"),
             "delete_tenant" => custody.delete_tenant("contoso"),
@@ -161,11 +172,18 @@ impl World {
         let proof = (method == "retire").then(|| proof_of_first(&right));
         let custody = self.room.tenant_custody(&own_custodian(column), "contoso")?;
         self.befall(column);
+        self.prepare_purge("contoso", method);
         match method {
             "reseal" => assert!(custody.reseal(ResealPlan::new())?.is_complete),
             "census" => assert_eq!(custody.census()?.generations.len(), 1),
             "can_destroy" => drop(custody.can_destroy(1)?),
             "retire" => assert_eq!(custody.retire(proof.unwrap())?.generation, 1),
+            "request_purge" => drop(custody.request_purge("the contract has ended")?),
+            "approve_purge" => drop(custody.approve_purge("so it has")?),
+            "cancel_purge" => custody.cancel_purge("a mistake")?,
+            "execute_purge" => drop(custody.execute_purge()?),
+            "execute_purge_with" => drop(custody.execute_purge_with(|_| {})?),
+            "purge_status" => assert!(custody.purge_status()?.is_none()),
             "tenant" => assert_eq!(custody.tenant().as_str(), "contoso"),
             "identity" => assert_eq!(custody.identity().speaker().tenant, "contoso"),
             "keys" => assert_eq!(custody.keys()?.epoch, 1),
@@ -185,6 +203,65 @@ impl World {
             _ => panic!("no call for TenantCustody::{method}"),
         }
         Ok(())
+    }
+
+    fn in_purged_tenant(&self, method: &str, column: &str) -> Result<()> {
+        self.make_bygone();
+        let purged = self.room.purged_tenant(&own_custodian(column), "bygone")?;
+        self.befall(column);
+        match method {
+            "tenant" => assert_eq!(purged.tenant().as_str(), "bygone"),
+            "status" => assert_eq!(purged.status()?.receipts, 1),
+            "receipt" => drop(purged.receipt()?),
+            "receipt_numbered" => drop(purged.receipt_numbered(1)?),
+            "receipt_key" => drop(purged.receipt_key()?),
+            "prove" => drop(purged.prove(|_| {})?),
+            "declare_escrow_destroyed" => drop(purged.declare_escrow_destroyed(1, "shredded")?),
+            "finalize" => drop(purged.finalize()?),
+            "audit_export" => drop(purged.audit_export(std::io::sink())?),
+            _ => panic!("no call for PurgedTenant::{method}"),
+        }
+        Ok(())
+    }
+
+    /// Another person asks for the purge that is to be approved, taken back or carried out, without any cooling-off. What
+    /// befell the tenant may be in the way.
+    fn prepare_purge(&self, tenant: &str, method: &str) {
+        if !["approve_purge", "cancel_purge", "execute_purge", "execute_purge_with"].contains(&method) {
+            return;
+        }
+        let credential = format!("{}|somebody else", own_custodian("right"));
+        let Ok(other) = self.room.tenant_custody(&credential, tenant) else { return };
+        let hasty = other.propose_rules(Rules::default().cooling_off(Duration::ZERO), "for the test");
+        drop(hasty.and_then(|proposal| other.apply(proposal)).and_then(|()| other.request_purge("for the test")));
+        if method.starts_with("execute") {
+            let one = self.room.tenant_custody(&own_custodian("right"), tenant);
+            drop(one.and_then(|one| one.approve_purge("for the test")));
+        }
+    }
+
+    /// A tenant of contoso's people that was purged, and may be in an escrow.
+    fn make_bygone(&self) {
+        let custody = self.room.custody(&dated::custodian()).unwrap();
+        custody.create_tenant(TenantSpec::new("bygone", ISSUER, "contoso")).unwrap();
+        custody.export_rings(tempfile::tempdir().unwrap().path().join("rings.age"), &lock()).unwrap();
+        self.prepare_purge("bygone", "execute_purge");
+        self.room.tenant_custody(&own_custodian("right"), "bygone").unwrap().execute_purge().unwrap();
+    }
+
+    /// What some acts of custody need: a purged tenant, or an escrow whose key is known.
+    fn prepare_custody(&self, method: &str) -> (TempDir, EscrowKey) {
+        let (folder, (secret, recipient)) = (tempfile::tempdir().unwrap(), EscrowKey::generate());
+        match method {
+            "purged_tenant" => self.make_bygone(),
+            "import_rings" => {
+                let lock = EscrowLock::recipients([recipient.as_str()]).unwrap();
+                let custody = self.room.custody(&dated::custodian()).unwrap();
+                custody.export_rings(folder.path().join("rings.age"), &lock).unwrap();
+            }
+            _ => {}
+        }
+        (folder, EscrowKey::identity(&secret).unwrap())
     }
 
     fn at_the_desk(&self, method: &str, column: &str) -> Result<()> {

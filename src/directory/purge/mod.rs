@@ -13,11 +13,15 @@
 
 mod proof;
 mod row;
+#[cfg(test)]
+mod tests;
 
-use std::sync::{Arc, PoisonError};
+use std::collections::BTreeSet;
+use std::sync::{Arc, MutexGuard, PoisonError};
 
+use self::row::Destruction;
 pub(crate) use self::row::Purge;
-use self::row::{Destruction, PURGES, RECEIPTS};
+pub(super) use self::row::{PURGES, RECEIPTS};
 use super::charter::check_reason;
 use super::entries::Entry;
 use super::{Directory, Status, TENANTS, Tenant, entomb};
@@ -26,16 +30,19 @@ use crate::engine::{Batch, Durability};
 use crate::error::{Error, ErrorKind, Result};
 use crate::keys::{self, Remains};
 use crate::name::Incarnation;
-use crate::purge::{Escrowed, PurgeStatus, SearchReport, Statement};
+use crate::purge::{Escrowed, PurgeStatus, Statement};
+use crate::traces::Progress;
 
 /// Sealed records that are set aside before a purge, and how many bytes of them at most.
 const SAMPLES: usize = 4;
 const SAMPLE_BYTES: usize = 64 << 10;
+/// Escrows that a receipt lists one by one.
+const ESCROWS_LISTED: usize = 100;
+/// Bytes of a receipt in one row.
+const RECEIPT_PART: usize = 32 << 10;
 
 /// Sealed records, each under its engine key.
 type Samples = Vec<(Vec<u8>, Vec<u8>)>;
-/// Who is told how far a search has come.
-pub(crate) type Teller<'p> = &'p mut dyn FnMut(&SearchReport);
 
 impl Directory {
     /// Every purge that was asked for and not taken back, in the order of their tenants.
@@ -76,6 +83,7 @@ impl Directory {
             verdict: None,
         };
         tenant.close_for_purge();
+        self.unfinished_purges().insert(purge.incarnation);
         let event = Event::new(Act::PURGE_REQUESTED, by.clone());
         let event = event.detail("reason", &purge.requested.reason).detail("not before", purge.due_secs);
         let outcome = self.write_purge(Batch::new(Durability::Synced), &purge, self.to_both_trails(&purge, event));
@@ -114,11 +122,13 @@ impl Directory {
         self.register.delete(&mut batch, PURGES, &[purge.incarnation.as_bytes()])?;
         let event = Event::new(Act::PURGE_CANCELLED, by.clone()).detail("reason", reason);
         self.trails.apply(batch, self.to_both_trails(&purge, event))?;
+        self.unfinished_purges().remove(&purge.incarnation);
         tenant.open_after_purge();
         Ok(())
     }
 
-    /// Carries a purge out whose time has come, or goes on with one that has begun, or searches the store again.
+    /// Carries a purge out whose time has come, or goes on with one that has begun. One that has its receipt stays as it
+    /// is.
     ///
     /// # Errors
     /// `NotFound` if nobody has asked for it; `Conflict` before its time. After any other error it goes on when this is
@@ -127,10 +137,26 @@ impl Directory {
         &self,
         incarnation: Incarnation,
         by: &Actor,
-        progress: Teller<'_>,
+        progress: Progress<'_>,
     ) -> Result<PurgeStatus> {
         let _one = self.purging.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut purge = self.purge(incarnation)?.ok_or_else(no_such_purge)?;
+        let purge = self.purge(incarnation)?.ok_or_else(no_such_purge)?;
+        if purge.verdict.is_some() { Ok(purge.status()) } else { self.carry_out(purge, by, progress) }
+    }
+
+    /// The same, and searches the store again for what was destroyed.
+    pub(crate) fn search_again(
+        &self,
+        incarnation: Incarnation,
+        by: &Actor,
+        progress: Progress<'_>,
+    ) -> Result<PurgeStatus> {
+        let _one = self.purging.lock().unwrap_or_else(PoisonError::into_inner);
+        self.carry_out(self.purge(incarnation)?.ok_or_else(no_such_purge)?, by, progress)
+    }
+
+    fn carry_out(&self, mut purge: Purge, by: &Actor, progress: Progress<'_>) -> Result<PurgeStatus> {
+        let incarnation = purge.incarnation;
         let tenant = self.list().into_iter().find(|tenant| tenant.incarnation() == incarnation);
         let samples = match (purge.is_carried_out(), tenant) {
             (true, None) => Samples::new(),
@@ -150,21 +176,45 @@ impl Directory {
         Ok(purge.status())
     }
 
-    /// Carries out every purge whose time has come, and goes on with those that a crash or an error has left. Returns
-    /// what has become of each.
-    pub(crate) fn run_purges(&self, by: &Actor) -> Result<Vec<(Purge, Result<PurgeStatus>)>> {
+    /// Carries out every purge whose time has come, and goes on with those that a crash or an error has left, for as long as
+    /// `goes_on` says so. Returns what has become of each.
+    pub(crate) fn run_purges(
+        &self,
+        by: &Actor,
+        goes_on: &dyn Fn() -> bool,
+    ) -> Result<Vec<(Purge, Result<PurgeStatus>)>> {
         let now_secs = self.register.now_secs();
         let waits = |purge: &Purge| match purge.is_carried_out() {
             true => purge.verdict.is_none(),
             false => purge.check_due(now_secs).is_ok(),
         };
-        let purges = self.purges()?.into_iter().filter(waits);
-        Ok(purges.map(|purge| (purge.clone(), self.execute_purge(purge.incarnation, by, &mut |_| {}))).collect())
+        let unfinished: Vec<Incarnation> = self.unfinished_purges().iter().copied().collect();
+        let purges = unfinished.into_iter().filter_map(|incarnation| self.purge(incarnation).transpose());
+        let purges: Vec<Purge> = purges.collect::<Result<_>>()?;
+        let purges = purges.into_iter().filter(waits).take_while(|_| goes_on());
+        Ok(purges.map(|purge| (purge.clone(), self.execute_purge(purge.incarnation, by, &mut |_| goes_on()))).collect())
     }
 
     /// A receipt of a purge, by its number.
     pub(crate) fn receipt(&self, incarnation: Incarnation, number: u32) -> Result<Option<String>> {
-        self.register.get(RECEIPTS, &[incarnation.as_bytes(), &number.to_be_bytes()])
+        let mut note = Vec::new();
+        for part in 0u32.. {
+            let key: [&[u8]; 3] = [incarnation.as_bytes(), &number.to_be_bytes(), &part.to_be_bytes()];
+            match self.register.get::<Vec<u8>>(RECEIPTS, &key)? {
+                Some(bytes) => note.extend_from_slice(&bytes),
+                None => break,
+            }
+        }
+        let note = String::from_utf8(note).map_err(|_| Error::corrupt("a receipt cannot be read"))?;
+        Ok(Some(note).filter(|note| !note.is_empty()))
+    }
+
+    fn put_receipt(&self, batch: &mut Batch, incarnation: Incarnation, number: u32, note: &str) -> Result<()> {
+        for (part, bytes) in (0u32..).zip(note.as_bytes().chunks(RECEIPT_PART)) {
+            let key: [&[u8]; 3] = [incarnation.as_bytes(), &number.to_be_bytes(), &part.to_be_bytes()];
+            self.register.put(batch, RECEIPTS, &key, &bytes)?;
+        }
+        Ok(())
     }
 
     /// Writes down that somebody vouches for the end of an escrow. The next receipt tells of it.
@@ -180,7 +230,7 @@ impl Directory {
         let mut purge = self.purge(incarnation)?.ok_or_else(no_such_purge)?;
         let event = Event::new(Act::PURGE_STEP, by.clone()).detail("step", "escrow declared destroyed");
         let event = event.detail("escrow", number).detail("reason", &statement.reason);
-        purge.declare(number, statement)?;
+        purge.declare(number, &statement)?;
         self.write_purge(Batch::new(Durability::Synced), &purge, [(incarnation, event)])?;
         Ok(purge.status())
     }
@@ -189,12 +239,13 @@ impl Directory {
     /// deletions; the search is for whoever asks for the receipt.
     pub(super) fn read_purges(&self) -> Result<()> {
         let purges: Vec<Purge> = self.register.list(PURGES, &[])?;
+        let unfinished = purges.iter().filter(|purge| purge.verdict.is_none());
+        self.unfinished_purges().extend(unfinished.map(|purge| purge.incarnation));
         for tenant in self.list() {
             let Some(purge) = purges.iter().find(|purge| purge.incarnation == tenant.incarnation()) else { continue };
             tenant.close_for_purge();
             if purge.is_carried_out() && tenant.status() != Status::Destroying {
                 tracing::error!(incarnation = ?purge.incarnation, "a purged tenant has come back; it stays shut");
-                tenant.set_status(Status::Destroying);
             }
         }
         Ok(())
@@ -236,6 +287,7 @@ impl Directory {
         let Remains { traces, epochs, generations, roots, has_opened } = copies.remains(&**self.register.roots());
         let escrowed = self.escrows_with(tenant.incarnation())?.into_iter().map(|(number, escrow)| Escrowed {
             number,
+            through: number,
             exported_secs: escrow.as_ref().map(|escrow| escrow.exported_secs),
             sha256: escrow.as_ref().map(|escrow| proof::hex(&escrow.sha256)),
             destroyed: None,
@@ -248,7 +300,7 @@ impl Directory {
             generations,
             keys_were_opened: has_opened,
             roots,
-            escrows: escrowed.collect(),
+            escrows: listed(escrowed.collect()),
             medium: proof::describe(self.cells.medium(place.0)),
         })
     }
@@ -282,6 +334,10 @@ impl Directory {
         Ok(purge)
     }
 
+    fn unfinished_purges(&self) -> MutexGuard<'_, BTreeSet<Incarnation>> {
+        self.unfinished_purges.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn write_purge(&self, mut batch: Batch, purge: &Purge, entries: impl IntoIterator<Item = Entry>) -> Result<()> {
         self.register.put(&mut batch, PURGES, &[purge.incarnation.as_bytes()], purge)?;
         self.trails.apply(batch, entries)
@@ -293,6 +349,13 @@ impl Directory {
         let of_store = of_store.detail("incarnation", format!("{:?}", purge.incarnation));
         [(purge.incarnation, event), (self.register.store_id(), of_store)]
     }
+}
+
+/// The newest one by one, those before them together: a receipt is to stay readable.
+fn listed(mut escrows: Vec<Escrowed>) -> Vec<Escrowed> {
+    let older = escrows.len().saturating_sub(ESCROWS_LISTED);
+    let older: Vec<Escrowed> = escrows.drain(..older).collect();
+    Escrowed::together(&older).into_iter().chain(escrows).collect()
 }
 
 /// # Errors

@@ -1,7 +1,7 @@
 //! The proof of a purge: the store attacks itself with all that it has, and signs what came of it.
 
-use super::row::{Destruction, Purge, RECEIPTS, Verdict};
-use super::{Directory, PURGES, Samples, Teller};
+use super::row::{Destruction, Purge, Verdict};
+use super::{Directory, PURGES, Samples};
 use crate::audit::{Act, Actor, Event};
 use crate::cells::{Medium, SLOT_LEN};
 use crate::engine::{Batch, Durability};
@@ -11,6 +11,7 @@ use crate::kms::RootError;
 use crate::name::Incarnation;
 use crate::purge::{self, PurgeStatus, Receipt, RootState, RootVersion, SearchReport, Statement, TraceKind};
 use crate::seal::{self, Place};
+use crate::traces::Progress;
 
 impl Directory {
     /// Searches every file, tries to open what is found, and issues a receipt.
@@ -19,10 +20,13 @@ impl Directory {
         purge: &mut Purge,
         samples: &Samples,
         by: &Actor,
-        progress: Teller<'_>,
+        progress: Progress<'_>,
     ) -> Result<()> {
         let destruction = purge.destruction()?;
         let search = self.cells.search(&destruction.traces, progress);
+        let ended =
+            || Error::new(ErrorKind::Closed, "the search was ended before its end; the proof is still to be made");
+        let search = search.ok_or_else(ended)?;
         let tried = u32::try_from(samples.len()).unwrap_or(u32::MAX);
         let opened = self.try_to_open(purge.incarnation, destruction, &search, samples);
         let samples = purge::Samples { tried, ..opened };
@@ -84,12 +88,12 @@ impl Directory {
         purge.verdict =
             Some(Verdict { is_proven: receipt.proven, is_final: receipt.is_final, missing: receipt.missing });
         let mut batch = Batch::new(Durability::Synced);
-        let key: [&[u8]; 2] = [purge.incarnation.as_bytes(), &purge.receipts.to_be_bytes()];
-        self.register.put(&mut batch, RECEIPTS, &key, &note)?;
+        self.put_receipt(&mut batch, purge.incarnation, purge.receipts, &note)?;
         self.register.put(&mut batch, PURGES, &[purge.incarnation.as_bytes()], purge)?;
         let event = Event::new(Act::PURGE_DONE, by.clone()).detail("receipt", purge::digest(&note));
         let event = event.detail("proven", receipt.proven).detail("final", receipt.is_final);
         self.trails.apply(batch, self.to_both_trails(purge, event))?;
+        self.unfinished_purges().remove(&purge.incarnation);
         if !receipt.proven {
             tracing::error!(incarnation = ?purge.incarnation, "a purge is not proven; its receipt says why");
         }

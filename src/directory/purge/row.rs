@@ -6,14 +6,14 @@ use super::super::row::Speaker;
 use crate::error::{Error, ErrorKind, Result};
 use crate::keys::RootProbe;
 use crate::name::{Incarnation, TenantName};
-use crate::purge::{Escrowed, Medium, PurgeStage, PurgeStatus, Statement};
+use crate::purge::{Declaration, Escrowed, Medium, PurgeStage, PurgeStatus, Statement};
 use crate::seal::Table;
 use crate::traces::Trace;
 
 /// By incarnation. A request that was taken back leaves none; the trail remembers it.
-pub(super) const PURGES: Table = Table { keyspace: 0, collection: 10 };
-/// Receipts, as they were signed, by incarnation and number.
-pub(super) const RECEIPTS: Table = Table { keyspace: 0, collection: 7 };
+pub(in super::super) const PURGES: Table = Table { keyspace: 0, collection: 10 };
+/// Receipts, as they were signed, by incarnation, number and part.
+pub(in super::super) const RECEIPTS: Table = Table { keyspace: 0, collection: 7 };
 
 /// A purge, from its request on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,13 +125,13 @@ impl Purge {
         self.destruction.as_ref().ok_or_else(|| Error::conflict("the purge has not been carried out"))
     }
 
-    pub(super) fn declare(&mut self, number: u64, statement: Statement) -> Result<()> {
+    pub(super) fn declare(&mut self, number: u64, statement: &Statement) -> Result<()> {
         let escrows = self.destruction.as_mut().map(|destruction| &mut destruction.escrows);
         let escrow = escrows.into_iter().flatten().find(|escrow| escrow.number == number);
         let not_found = || Error::new(ErrorKind::NotFound, "the receipt lists no escrow of this number");
         let escrow = escrow.ok_or_else(not_found)?;
         if escrow.destroyed.is_none() {
-            escrow.destroyed = Some(statement);
+            escrow.destroyed = Some(Declaration::of(statement));
         }
         Ok(())
     }
