@@ -38,15 +38,16 @@ impl Cells {
         self.sites().into_iter().find(|site| site.region == region).map(|site| site.medium())
     }
 
-    #[cfg(feature = "rocksdb")]
     fn each_folder(&self, mut each: impl FnMut(&str, &Path)) {
-        let Home::Disk(cells) = &self.home else { return };
-        each("store", cells.folders().root());
-        for (region, folder) in self.regions.folders() {
-            each(&format!("region {region}"), folder.root());
+        match &self.home {
+            Home::Memory(_) => {}
+            #[cfg(feature = "rocksdb")]
+            Home::Disk(cells) => {
+                each("store", cells.folders().root());
+                for (region, folder) in self.regions.folders() {
+                    each(&format!("region {region}"), folder.root());
+                }
+            }
         }
     }
-
-    #[cfg(not(feature = "rocksdb"))]
-    fn each_folder(&self, _: impl FnMut(&str, &Path)) {}
 }

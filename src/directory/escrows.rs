@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Directory, STORE};
+#[cfg(feature = "backup")]
 use crate::engine::Batch;
 use crate::error::Result;
 use crate::name::Incarnation;

@@ -6,7 +6,7 @@ use crate::audit::{Act, Actor, Event};
 use crate::cells::{Medium, SLOT_LEN};
 use crate::engine::{Batch, Durability};
 use crate::error::{Error, ErrorKind, Result};
-use crate::keys::{self, RootProbe};
+use crate::keys::{self, Ring, RootProbe};
 use crate::kms::RootError;
 use crate::name::Incarnation;
 use crate::purge::{self, PurgeStatus, Receipt, RootState, RootVersion, SearchReport, Statement, TraceKind};
@@ -27,9 +27,7 @@ impl Directory {
         let ended =
             || Error::new(ErrorKind::Closed, "the search was ended before its end; the proof is still to be made");
         let search = search.ok_or_else(ended)?;
-        let tried = u32::try_from(samples.len()).unwrap_or(u32::MAX);
-        let opened = self.try_to_open(purge.incarnation, destruction, &search, samples);
-        let samples = purge::Samples { tried, ..opened };
+        let samples = self.try_to_open(purge.incarnation, destruction, &search, samples);
         self.issue(purge, search, samples, by)
     }
 
@@ -63,17 +61,16 @@ impl Directory {
         let in_place = self.cells.with_rings(cell, |rings| keys::copies(rings, number));
         let found = search.hits.iter().filter(|hit| hit.kind == TraceKind::RingSlot);
         let found = found.filter_map(|hit| self.cells.read_found(&hit.file, hit.offset, SLOT_LEN));
-        let mut outcome = purge::Samples::default();
-        for slot in in_place.unwrap_or_default().into_iter().chain(found) {
-            let Some(ring) = keys::open_stray(&slot, incarnation, &**self.register.roots()) else { continue };
-            outcome.rings_opened += 1;
-            let opens = |(key, sealed): &&(Vec<u8>, Vec<u8>)| {
-                let collection = key.first_chunk().map_or(0, |id| u32::from_be_bytes(*id));
-                seal::open(&ring, Place { collection, engine_key: key }, sealed).is_ok()
-            };
-            outcome.opened += u32::try_from(samples.iter().filter(opens).count()).unwrap_or(u32::MAX);
-        }
-        outcome
+        let slots = in_place.unwrap_or_default().into_iter().chain(found);
+        let rings = slots.filter_map(|slot| keys::open_stray(&slot, incarnation, &**self.register.roots()));
+        let rings: Vec<Ring> = rings.collect();
+        let opens = |(key, sealed): &&(Vec<u8>, Vec<u8>)| {
+            let collection = key.first_chunk().map_or(0, |id| u32::from_be_bytes(*id));
+            rings.iter().any(|ring| seal::open(ring, Place { collection, engine_key: key }, sealed).is_ok())
+        };
+        let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let opened = count(samples.iter().filter(opens).count());
+        purge::Samples { tried: count(samples.len()), rings_opened: count(rings.len()), opened }
     }
 
     fn issue(&self, purge: &mut Purge, search: SearchReport, samples: purge::Samples, by: &Actor) -> Result<()> {
