@@ -11,7 +11,7 @@ impl Cells {
     pub(crate) fn search(&self, traces: &[Trace], progress: Progress<'_>) -> Option<SearchReport> {
         let mut report = SearchReport::of(traces);
         let (search, mut goes_on) = (Search::new(traces), true);
-        self.each_folder(|name, folder| {
+        self.each_folder(&mut |name, folder| {
             goes_on = goes_on && search.folder(name, folder, &mut report, progress);
         });
         goes_on.then_some(report)
@@ -21,7 +21,7 @@ impl Cells {
     pub(crate) fn read_found(&self, file: &str, offset: u64, length: usize) -> Option<Vec<u8>> {
         use std::os::unix::fs::FileExt;
         let mut found = None;
-        self.each_folder(|name, folder| {
+        self.each_folder(&mut |name, folder| {
             let path = file.strip_prefix(name).and_then(|below| below.strip_prefix('/'));
             let Some(file) = path.and_then(|below| std::fs::File::open(folder.join(below)).ok()) else { return };
             let mut bytes = vec![0; length];
@@ -38,7 +38,7 @@ impl Cells {
         self.sites().into_iter().find(|site| site.region == region).map(|site| site.medium())
     }
 
-    fn each_folder(&self, mut each: impl FnMut(&str, &Path)) {
+    fn each_folder(&self, each: &mut dyn FnMut(&str, &Path)) {
         match &self.home {
             Home::Memory(_) => {}
             #[cfg(feature = "rocksdb")]

@@ -127,6 +127,7 @@ impl Row {
     }
 
     /// What to believe of this tenant's ring.
+    #[cfg(any(feature = "backup", fuzzing))]
     pub(crate) fn belief(&self) -> Belief {
         let epochs = std::iter::once(&self.epoch).chain(self.next.as_deref()).map(Epoch::to_belief).collect();
         Belief { incarnation: self.incarnation, epochs, least_sequence: self.sequence }

@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use super::entries::Entry;
+#[cfg(feature = "backup")]
 use super::generations::Tally;
 use super::{Directory, Status, Tenant};
 use crate::engine::{Batch, Durability, Opaque};
