@@ -1,5 +1,6 @@
 //! The lifecycle by itself, and in every interleaving of everything that can happen to it.
 
+mod checks;
 mod model;
 
 use super::*;

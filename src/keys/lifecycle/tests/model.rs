@@ -3,12 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use stateright::{Checker, HasDiscoveries, Model, Property};
+use stateright::{Model, Property};
 
 use super::super::*;
 
 const WRITERS: usize = 2;
-const ROWS: usize = 2;
+pub(super) const ROWS: usize = 2;
 
 /// A row: its generation (0 if there is none), and how often it was written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -67,7 +67,7 @@ struct Scan {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct World {
+pub(super) struct World {
     tenants: Vec<Tenant>,
     writers: [Option<Writer>; WRITERS],
     scan: Option<Scan>,
@@ -80,7 +80,7 @@ struct World {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Action {
+pub(super) enum Action {
     Rotate(usize),
     Retire(usize, u32),
     /// The next slot, or the end of the change.
@@ -103,7 +103,7 @@ enum Action {
 
 /// What is left out, for the controls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Defect {
+pub(super) enum Defect {
     /// Nobody waits for the writers of before.
     NoDrain,
     /// Whether a generation has drained is asked at the end of a sweep, not at its beginning.
@@ -123,14 +123,14 @@ enum Defect {
 }
 
 #[derive(Clone, Debug)]
-struct Protocol {
+pub(super) struct Protocol {
     /// How many generations each tenant may make.
-    generations: &'static [u32],
-    rows: usize,
-    writes: u8,
-    scans: u8,
-    crashes: u8,
-    defect: Option<Defect>,
+    pub(super) generations: &'static [u32],
+    pub(super) rows: usize,
+    pub(super) writes: u8,
+    pub(super) scans: u8,
+    pub(super) crashes: u8,
+    pub(super) defect: Option<Defect>,
 }
 
 fn newest(generations: &[u32]) -> u32 {
@@ -479,63 +479,4 @@ impl Model for Protocol {
             Property::sometimes("a scan alone keeps a key", |_, world: &World| world.had_hindrance),
         ]
     }
-}
-
-/// What must always hold and does not.
-fn violated(checker: &impl Checker<Protocol>) -> Option<&'static str> {
-    let always = |name: &&'static str| {
-        name.starts_with("every row") || name.starts_with("every record") || name.starts_with("no ")
-    };
-    checker.discoveries().into_keys().find(always)
-}
-
-fn say(checker: &impl Checker<Protocol>) {
-    println!("unique states: {}, depth: {}", checker.unique_state_count(), checker.max_depth());
-}
-
-/// States to be looked at of two tenants at least; all of them are too many for every run.
-fn states_wanted() -> usize {
-    let wanted = std::env::var("STRONGROOM_MODEL_STATES").ok();
-    wanted.map_or(1_100_000, |wanted| wanted.parse().expect("a number of states"))
-}
-
-#[test]
-fn no_interleaving_of_two_tenants_destroys_a_key_that_is_needed() {
-    let protocol = Protocol { generations: &[3, 3], rows: 1, writes: 2, scans: 1, crashes: 1, defect: None };
-    // Generated states, of which most are generated more than once.
-    let checker = protocol.checker().threads(2).target_state_count(states_wanted() * 5).spawn_bfs().join();
-    say(&checker);
-    assert_eq!(violated(&checker), None);
-    assert!(checker.unique_state_count() >= 1_000_000, "{}", checker.unique_state_count());
-}
-
-#[test]
-fn interleavings_of_one_tenant_come_to_every_end_and_lose_nothing() {
-    let protocol = Protocol { generations: &[2], rows: ROWS, writes: 1, scans: 1, crashes: 1, defect: None };
-    let checker = protocol.checker().threads(2).target_state_count(states_wanted() * 5).spawn_bfs().join();
-    say(&checker);
-    assert_eq!(violated(&checker), None);
-    checker.assert_properties();
-}
-
-#[test]
-fn control_every_step_that_is_left_out_is_found() {
-    let defects = [
-        Defect::NoDrain,
-        Defect::SweepBeforeDrain,
-        Defect::ResumedSweepProves,
-        Defect::ScansForgotten,
-        Defect::EraOfTheBeginning,
-        Defect::NoSync,
-        Defect::BlindReseal,
-        Defect::RingBeforeGate,
-    ];
-    for defect in defects {
-        let protocol =
-            Protocol { generations: &[3], rows: ROWS, writes: 2, scans: 1, crashes: 1, defect: Some(defect) };
-        let checker = protocol.checker().threads(2).finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
-        let found = violated(&checker).unwrap_or_else(|| panic!("{defect:?} is not found"));
-        println!("{defect:?}: not so: {found} (within {} states)", checker.unique_state_count());
-    }
-    println!("planted defects found: {}", defects.len());
 }
