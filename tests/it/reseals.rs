@@ -107,6 +107,20 @@ fn churn(session: &Session, round: u64) {
     session.drop_collection("brief").unwrap();
 }
 
+/// Rotates, moves the records and retires, again and again. Returns how often it rotated and retired.
+fn roll_until(room: &Strongroom, done: &AtomicBool) -> (usize, usize) {
+    let (custody, mut rotations, mut retired) = (custody(room), 0, 0);
+    while !done.load(Ordering::SeqCst) {
+        if custody.keys().unwrap().generations.len() < 16 {
+            custody.rotate_keys().unwrap();
+            rotations += 1;
+        }
+        custody.reseal(ResealPlan::new()).unwrap();
+        retired += retire_all(&custody);
+    }
+    (rotations, retired)
+}
+
 fn load(room: &Strongroom, steps: usize) {
     support::make_tenants(room, &["contoso"]);
     let (done, counted) = (AtomicBool::new(false), AtomicUsize::new(0));
@@ -143,18 +157,7 @@ fn load(room: &Strongroom, steps: usize) {
                 }
             }),
         ];
-        let custodian = scope.spawn(move || {
-            let (custody, mut rotations, mut retired) = (custody(room), 0, 0);
-            while !done.load(Ordering::SeqCst) {
-                if custody.keys().unwrap().generations.len() < 16 {
-                    custody.rotate_keys().unwrap();
-                    rotations += 1;
-                }
-                custody.reseal(ResealPlan::new()).unwrap();
-                retired += retire_all(&custody);
-            }
-            (rotations, retired)
-        });
+        let custodian = scope.spawn(move || roll_until(room, done));
         let mirrors: Vec<_> = writers.into_iter().map(|writer| writer.join().unwrap()).collect();
         done.store(true, Ordering::SeqCst);
         others.into_iter().for_each(|other| other.join().unwrap());
