@@ -37,11 +37,25 @@ pub(crate) struct Deadline {
 impl Deadline {
     /// `span` from now on both clocks.
     pub(crate) fn after(clock: &dyn Clock, span: Duration) -> Self {
+        Self { wall_ms: clock.wall_ms(), monotonic_ms: clock.monotonic_ms() }.plus(span)
+    }
+
+    /// The same, later by `span`.
+    pub(crate) fn plus(self, span: Duration) -> Self {
         let span_ms = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
-        Self {
-            wall_ms: clock.wall_ms().saturating_add(span_ms),
-            monotonic_ms: clock.monotonic_ms().saturating_add(span_ms),
-        }
+        Self { wall_ms: self.wall_ms.saturating_add(span_ms), monotonic_ms: self.monotonic_ms.saturating_add(span_ms) }
+    }
+
+    /// Whichever passes first, on each clock.
+    pub(crate) fn min(self, other: Self) -> Self {
+        Self { wall_ms: self.wall_ms.min(other.wall_ms), monotonic_ms: self.monotonic_ms.min(other.monotonic_ms) }
+    }
+
+    /// How long until it passes on either clock; nothing if it has.
+    pub(crate) fn left(&self, clock: &dyn Clock) -> Duration {
+        let left_ms = |at: u64, now: u64| at.saturating_sub(now);
+        let (wall, monotonic) = (clock.wall_ms(), clock.monotonic_ms());
+        Duration::from_millis(left_ms(self.wall_ms, wall).min(left_ms(self.monotonic_ms, monotonic)))
     }
 
     /// When it passes on the wall clock, in milliseconds since 1970.

@@ -160,14 +160,14 @@ pub use collection::{
     KeyMode, Prefix, Scan, VALUE_MAX_LEN, WriteBatch,
 };
 pub use custody::{
-    Blocker, CanDestroy, Custody, Destroyable, Finding, GenerationState, GenerationStatus, Grade, Health, KeyStatus,
-    OutstandingEscrow, PurgedTenant, RetireReport, RootRotation, RotationReport, TenantCustody, TenantSpec,
+    AccessStatus, Blocker, CanDestroy, Custody, Destroyable, Finding, GenerationState, GenerationStatus, Grade, Health,
+    KeyStatus, OutstandingEscrow, PurgedTenant, RetireReport, RootRotation, RotationReport, TenantCustody, TenantSpec,
     TenantState, TenantSummary, Trail, desk,
 };
-pub use directory::{Person, Proposal, ProposedChange, Rules, Speaker, Stats};
+pub use directory::{Fence, Person, Proposal, ProposedChange, Rules, Speaker, Stats};
 pub use engine::Durability;
 pub use error::{Error, ErrorKind, Result};
-pub use keys::Policy;
+pub use keys::{Policy, RevocationLatency};
 pub use kms::{
     BREAKER_PAUSE, CALL_DEADLINE, Call, CallId, Connection, Guarded, LocalRoots, RootCheck, RootDescription, RootError,
     RootFinding, RootId, RootKeys, RootRight, RootSet, WrapContext, WrapSecret, Wrapped, check_root,
@@ -177,5 +177,5 @@ pub use kms::{TransitBuilder, TransitRoots};
 pub use name::{NAME_MAX_LEN, RegionName, TenantName};
 pub use reseal::{Census, GenerationCensus, ResealPlan, ResealProgress, ResealReport};
 pub use seal::Version;
-pub use session::Session;
+pub use session::{KeyLease, Session};
 pub use strongroom::{Builder, Strongroom};

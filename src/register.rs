@@ -9,12 +9,12 @@ use serde::de::DeserializeOwned;
 use zeroize::Zeroize;
 
 use crate::cells::{Cell, Cells};
-use crate::clock::Clock;
+use crate::clock::{Clock, Deadline};
 use crate::engine::{Batch, Durability, View};
 use crate::entropy::Entropy;
 use crate::error::{Error, Result};
-use crate::keys::{self, Belief, CachedRing, Change, Policy, Ring};
-use crate::kms::{RootId, RootKeys};
+use crate::keys::{self, Belief, CachedRing, Change, Loaded, Policy, Ring};
+use crate::kms::{Calls, RootId, RootKeys, Witnessed};
 use crate::name::Incarnation;
 use crate::seal::Table;
 use crate::secret::Key32;
@@ -26,7 +26,9 @@ pub(crate) struct Register {
     policy: Policy,
     belief: RwLock<Belief>,
     ring: CachedRing,
+    /// Whose calls are remembered.
     roots: Arc<dyn RootKeys>,
+    witnessed: Arc<Witnessed>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     /// Held by whoever makes the signing key.
@@ -47,9 +49,11 @@ impl Register {
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self> {
         let zero = cells.zero()?;
+        let witnessed = Witnessed::new(roots);
+        let roots: Arc<dyn RootKeys> = witnessed.clone();
         let (belief, opened) = match keys::peek_zero(&zero.rings, &policy)? {
             Some(belief) => {
-                let ring = keys::load(&zero.rings, 0, &belief, &*roots)?;
+                let ring = keys::load(&zero.rings, 0, &belief, &roots)?;
                 (belief, ring)
             }
             None => make(&zero, cells, &policy, &*roots, &*entropy, clock.wall_ms() / 1000)?,
@@ -63,6 +67,7 @@ impl Register {
             policy,
             ring,
             roots,
+            witnessed,
             clock,
             entropy,
             signing: Mutex::default(),
@@ -97,6 +102,10 @@ impl Register {
         &self.entropy
     }
 
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.clock
+    }
+
     pub(crate) fn now_secs(&self) -> u64 {
         self.now_ms() / 1000
     }
@@ -113,7 +122,21 @@ impl Register {
 
     /// Asks the root keys again if it is time. Called before a lock is taken, and at every sign-in.
     pub(crate) fn refresh(&self) -> Result<Arc<Ring>> {
-        self.ring.get(|| keys::load(&self.zero.rings, 0, &self.belief(), &*self.roots))
+        self.ring.get(|| self.load())
+    }
+
+    fn load(&self) -> Result<Loaded> {
+        keys::load(&self.zero.rings, 0, &self.belief(), &self.roots).map(Loaded::Whole)
+    }
+
+    /// Has the root keys asked now if they would be soon.
+    pub(crate) fn lease(&self) -> Result<Deadline> {
+        self.ring.lease(|| self.load())
+    }
+
+    /// Calls of root keys out of this process that have not been written down yet.
+    pub(crate) fn take_calls(&self) -> Calls {
+        self.witnessed.take_calls()
     }
 
     /// Begins a new epoch of the store's own ring, under what are its root's newest version.

@@ -1,7 +1,11 @@
 //! The door of a tenant's principals: that tenant's records, and nothing else.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use crate::access::Right;
 use crate::access::VerifiedIdentity;
+use crate::clock::{Clock, Deadline};
 use crate::collection::{Authority, Collection, CollectionDef, CollectionSummary, Key, WriteBatch};
 use crate::error::Result;
 use crate::name::TenantName;
@@ -76,9 +80,44 @@ impl Session {
         self.authority.catalog().drop_collection(name)
     }
 
+    /// Has the tenant's root keys asked now, if they would be asked soon, so that no key service is waited for in the middle
+    /// of a unit of work: until the lease has ended, only reads and writes of this store happen in it.
+    ///
+    /// It is as long as the policy's [refresh](crate::Policy::refresh) at most and half of it at least, or some seconds while
+    /// the root keys are out of reach and what is in memory serves. It keeps nobody out: a refusal that anybody is told
+    /// meanwhile ends access all the same.
+    ///
+    /// # Errors
+    /// Those of the session; as the root keys answer.
+    pub fn prefetch_keys(&self) -> Result<KeyLease> {
+        self.authority.lease().map(|(until, clock)| KeyLease { until, clock })
+    }
+
     /// Begins a batch.
     pub fn batch(&self) -> WriteBatch {
         WriteBatch::new(self.authority.clone())
+    }
+}
+
+/// A span in which no root key is asked for a tenant, unless its keys are changed. Made by
+/// [`Session::prefetch_keys`].
+#[must_use = "how long it is says what can be done in it"]
+pub struct KeyLease {
+    until: Deadline,
+    clock: Arc<dyn Clock>,
+}
+
+impl KeyLease {
+    /// How much of it is left.
+    #[must_use]
+    pub fn left(&self) -> Duration {
+        self.until.left(&*self.clock)
+    }
+}
+
+impl std::fmt::Debug for KeyLease {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KeyLease").field("left", &self.left()).finish()
     }
 }
 

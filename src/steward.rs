@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use crate::audit::{Act, Actor, Event};
 use crate::clock::{Clock, Deadline};
-use crate::directory::{Directory, Status, Tenant, Upkeep};
+use crate::directory::{Directory, Tenant, Upkeep};
 use crate::engine::Durability;
 use crate::error::{Error, Result};
 use crate::reseal::{Outcome, Sweeper};
@@ -99,7 +99,7 @@ impl Steward {
         }
         rounds.resting.retain(|(tenant, until)| tenant.strong_count() > 0 && !until.has_passed(&*self.clock));
         let mut tenants = directory.tenants_in_upkeep();
-        tenants.retain(|(tenant, _)| tenant.status() == Status::Active && !rounds.is_resting(tenant));
+        tenants.retain(|(tenant, _)| tenant.check_active().is_ok() && !rounds.is_resting(tenant));
         let now_secs = self.clock.wall_ms() / 1000;
         for (tenant, _) in tenants.iter().filter(|(_, upkeep)| may_be_due(upkeep, now_secs)).take(ROTATIONS_PER_ROUND) {
             self.attempt(&mut rounds, tenant, || rotate(&directory, tenant, now_secs));

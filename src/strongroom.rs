@@ -78,7 +78,7 @@ impl Strongroom {
     /// [`Denied`](crate::ErrorKind::Denied) unless the credential verifies *and* its issuer and tenant claim are a
     /// pair that speaks for this tenant. An unknown tenant looks the same as a forbidden one.
     /// [`KeyRevoked`](crate::ErrorKind::KeyRevoked), [`Unavailable`](crate::ErrorKind::Unavailable) as the root keys
-    /// answer; [`Corrupt`](crate::ErrorKind::Corrupt) if the tenant's cell or ring is damaged.
+    /// answer, the former also while the tenant's custodians have [revoked](TenantCustody::revoke) access; [`Corrupt`](crate::ErrorKind::Corrupt) if the tenant's cell or ring is damaged.
     pub fn session(&self, credential: &str, tenant: &str) -> Result<Session> {
         let found = self.directory.find(tenant);
         let door = self.door(Act::SESSIONS_REFUSED, found.as_deref());
@@ -196,6 +196,7 @@ impl Strongroom {
 
     fn admit(&self, identity: access::VerifiedIdentity, tenant: &Arc<Tenant>) -> Result<Session> {
         self.directory.sweep();
+        tenant.knock();
         self.door(Act::SESSIONS_REFUSED, Some(tenant)).admits(tenant.check_active(), "the tenant is closed")?;
         let catalog = self.catalogs.get(&self.directory, tenant)?;
         let (clock, entropy) = (self.clock.clone(), self.entropy.clone());

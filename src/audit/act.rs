@@ -36,6 +36,10 @@ acts! {
     POLICY_APPLIED = "policy applied";
     /// Other rules were proposed.
     RULES_PROPOSED = "rules proposed";
+    /// Another policy was proposed because the root keys are lost.
+    RECOVERY_PROPOSED = "recovery proposed";
+    /// Giving access back was proposed.
+    RESTORE_PROPOSED = "restore proposed";
     /// A proposal was taken back.
     PROPOSAL_WITHDRAWN = "proposal withdrawn";
     /// The rules of a tenant (dual control, automatic rotation, escrow) were changed.
@@ -64,6 +68,8 @@ acts! {
     FENCE_LIFTED = "fence lifted";
     /// The root keys cannot be reached; what is in memory serves on.
     OUTAGE_BEGUN = "outage begun";
+    /// The root keys are still away, and what is in memory will soon serve no more.
+    OUTAGE_WARNED = "outage warned";
     /// The root keys answer again.
     OUTAGE_ENDED = "outage ended";
     /// The recovery root is asked, in an outage or by order.

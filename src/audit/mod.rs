@@ -11,6 +11,7 @@
 //! [audit](crate::manual::audit) has the rest.
 
 mod act;
+mod calls;
 mod checkpoint;
 mod event;
 #[cfg(fuzzing)]

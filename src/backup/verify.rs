@@ -148,7 +148,7 @@ fn open_every_record(store: &Path, regions: RegionPaths, roots: &Arc<dyn RootKey
     let directory = Restore::open(cells, roots.clone(), policy)?;
     let mut records = 0;
     for row in directory.hold_still(|rows| Ok(rows.to_vec()))? {
-        let load = |rings: &_| keys::load(rings, row.box_number, &row.belief(), &**roots);
+        let load = |rings: &_| keys::load(rings, row.box_number, &row.belief(), roots);
         let ring = directory.cells().with_rings(row.cell, load)?;
         let view = directory.cells().reader(row.cell, row.box_number)?.view()?;
         rows::pages(&*view, row.box_number, |(key, value)| {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::catalog::Catalog;
 use crate::access::{Right, VerifiedIdentity};
-use crate::clock::Clock;
+use crate::clock::{Clock, Deadline};
 use crate::directory::{Tenant, Writing};
 use crate::entropy::Entropy;
 use crate::error::{Error, ErrorKind, Result};
@@ -49,6 +49,15 @@ impl Authority {
         let writing = self.tenant().begin_write()?;
         self.check_open()?;
         Ok(writing)
+    }
+
+    /// Has the root keys asked ahead of time, those of the store too, and returns when they are to be asked next.
+    pub(crate) fn lease(&self) -> Result<(Deadline, Arc<dyn Clock>)> {
+        self.check_open()?;
+        // Whoever may do nothing with the keys has no root key asked for them.
+        self.identity.check_right(Right::Read).or_else(|_| self.identity.check_right(Right::Write))?;
+        let until = self.catalog.lease()?;
+        Ok((until, self.clock.clone()))
     }
 
     pub(crate) fn identity(&self) -> &VerifiedIdentity {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::chunks;
 use super::definition::{KeyMode, Shape};
+use crate::clock::Deadline;
 use crate::directory::{Directory, Tenant};
 use crate::engine::{Batch, Durability, end_of_prefix};
 use crate::entropy::Entropy;
@@ -94,6 +95,11 @@ impl Catalog {
             return Ok(());
         }
         Err(Error::corrupt("the tenant's box holds records and no catalog of this tenant"))
+    }
+
+    /// When the root keys of the tenant are to be asked next, and those of the store, which making a collection needs.
+    pub(super) fn lease(&self) -> Result<Deadline> {
+        Ok(self.tenant.lease()?.min(self.directory.lease()?))
     }
 
     pub(crate) fn tenant(&self) -> &Arc<Tenant> {

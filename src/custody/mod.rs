@@ -16,6 +16,7 @@ use crate::clock::Clock;
 use crate::directory::{Directory, Speaker, Stats};
 use crate::error::{Error, ErrorKind, Result};
 
+pub use self::access::AccessStatus;
 pub use self::audit::Trail;
 pub use self::doctor::{Finding, Grade, Health};
 pub use self::generations::{Blocker, CanDestroy, Destroyable, GenerationState, OutstandingEscrow, RetireReport};
@@ -25,6 +26,7 @@ pub use self::tenant::{GenerationStatus, KeyStatus, TenantCustody};
 use self::tenants::check_all;
 pub use self::tenants::{TenantSpec, TenantState, TenantSummary};
 
+mod access;
 mod audit;
 pub mod desk;
 mod doctor;

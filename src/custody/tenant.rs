@@ -178,7 +178,8 @@ impl TenantCustody {
     /// # Errors
     /// [`NotFound`](crate::ErrorKind::NotFound) if it is not open; [`Denied`](crate::ErrorKind::Denied) if the rules
     /// ask for another custodian than the one who proposed it; for a policy, as
-    /// [`rotate_roots`](Self::rotate_roots), and a root that is new is proven to wrap and unwrap first.
+    /// [`rotate_roots`](Self::rotate_roots), and a root that is new is proven to wrap and unwrap first; for a recovery also
+    /// [`Conflict`](crate::ErrorKind::Conflict) if the root keys open the tenant's keys, and as the recovery root answers.
     pub fn apply(&self, proposal: u32) -> Result<()> {
         self.check()?;
         let person = self.identity.person();
@@ -192,6 +193,14 @@ impl TenantCustody {
                 // A crash in between leaves a proposal that is in force already; applying it again begins another epoch.
                 self.directory.change_charter(&self.tenant, |charter| Ok((charter.remove(proposal)?, None)))
             }
+            ProposedChange::Recovery(policy) => {
+                self.apply_recovery(policy, &proposed)?;
+                self.directory.change_charter(&self.tenant, |charter| Ok((charter.remove(proposal)?, None)))
+            }
+            ProposedChange::Restore => {
+                self.apply_restore(&proposed)?;
+                self.directory.change_charter(&self.tenant, |charter| Ok((charter.remove(proposal)?, None)))
+            }
             ProposedChange::Rules(rules) => self.directory.change_charter(&self.tenant, |charter| {
                 // Asked again: somebody may have changed the rules since.
                 charter.applicable(proposal, &person)?;
@@ -202,12 +211,14 @@ impl TenantCustody {
         }
     }
 
-    fn propose(&self, change: ProposedChange, reason: &str) -> Result<u32> {
+    pub(super) fn propose(&self, change: ProposedChange, reason: &str) -> Result<u32> {
         self.check()?;
         let (person, now_secs) = (self.identity.person(), self.clock.wall_ms() / 1000);
         let event = match &change {
             ProposedChange::Policy(policy) => self.event(Act::POLICY_PROPOSED).detail("policy", policy),
             ProposedChange::Rules(rules) => self.event(Act::RULES_PROPOSED).detail("rules", rules),
+            ProposedChange::Recovery(policy) => self.event(Act::RECOVERY_PROPOSED).detail("policy", policy),
+            ProposedChange::Restore => self.event(Act::RESTORE_PROPOSED),
         };
         self.directory.change_charter(&self.tenant, |charter| {
             let number = charter.propose(person, reason, now_secs, change)?;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::directory::{Newcomer, Speaker, Status, Tenant, check_speakers, in_specs};
+use crate::directory::{Fence, Newcomer, Speaker, Status, Tenant, check_speakers, in_specs};
 use crate::error::{Error, Result};
 use crate::keys::Policy;
 use crate::name::{RegionName, TenantName};
@@ -32,6 +32,9 @@ pub struct TenantSummary {
     pub name: TenantName,
     /// Whether sessions of it are admitted.
     pub state: TenantState,
+    /// What shuts it all the same, by the word of its owners or its own custodians.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fence: Option<Fence>,
     /// Who may speak for it.
     pub speakers: Vec<Speaker>,
     /// Where alone it lives, if it was made for a region.
@@ -134,6 +137,7 @@ impl TenantSummary {
         Self {
             name: tenant.name().clone(),
             state,
+            fence: tenant.fence(),
             speakers: tenant.speakers().to_vec(),
             region: tenant.region().cloned(),
             created_secs: tenant.created_secs(),

@@ -65,6 +65,11 @@ pub enum ProposedChange {
     Policy(Policy),
     /// Other rules.
     Rules(Rules),
+    /// Another policy, because the root keys of this one are lost: the recovery root opens the keys for it. Always applied by
+    /// another custodian, whatever the rules say.
+    Recovery(Policy),
+    /// Access to the tenant again, which a custodian had revoked.
+    Restore,
 }
 
 /// A tenant's charter.
@@ -77,8 +82,8 @@ pub(crate) struct Charter {
 }
 
 impl Rules {
-    /// Whether a change of policy or rules has to be applied by another custodian than the one who proposed it. Not
-    /// unless said so.
+    /// Whether a change of policy or rules, and giving access back that was revoked, has to be applied by another custodian
+    /// than the one who proposed it. Not unless said so.
     pub fn two_custodians(mut self, needed: bool) -> Self {
         self.two_custodians = needed;
         self
@@ -132,13 +137,22 @@ impl Charter {
     /// The proposal, if `by` may apply it.
     pub(crate) fn applicable(&self, number: u32, by: &Person) -> Result<&Proposal> {
         let proposal = self.proposal(number)?;
-        if self.rules.two_custodians && proposal.by == *by {
+        let needs_two = self.rules.two_custodians || matches!(proposal.change, ProposedChange::Recovery(_));
+        if needs_two && proposal.by == *by {
             return Err(Error::new(
                 ErrorKind::Denied,
                 "another custodian than the one who proposed it has to apply it",
             ));
         }
         Ok(proposal)
+    }
+
+    /// Whether one custodian may do what could be proposed as well.
+    pub(crate) fn check_alone(&self) -> Result<()> {
+        match self.rules.two_custodians {
+            false => Ok(()),
+            true => Err(Error::new(ErrorKind::Denied, "the rules ask for two custodians; propose it to another")),
+        }
     }
 
     pub(crate) fn remove(&mut self, number: u32) -> Result<()> {

@@ -9,15 +9,15 @@ use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use super::entries::Entry;
-use super::row::Epoch;
+use super::row::{Epoch, Fence};
 use super::tenant::{Keeping, Tenant};
 use super::{Directory, Status, TENANTS};
 use crate::audit::{Act, Actor, Event};
 use crate::clock::Deadline;
 use crate::engine::{Batch, Durability};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::keys::lifecycle::{Event as Step, Proof};
-use crate::keys::{self, Change, Policy, Ring};
+use crate::keys::{self, Change, Leave, Policy, RecoveryOrder, Ring};
 use crate::kms::{Call, RootId, WrapContext, WrapSecret, check_root};
 use crate::secret::Key32;
 
@@ -60,7 +60,34 @@ impl Directory {
     /// As the root keys answer; `Conflict` if the tenant's ring was changed by somebody else at the same time. The old
     /// epoch is whole then, unless the error is the disk's: then it is one or the other.
     pub(crate) fn begin_epoch(&self, tenant: &Arc<Tenant>, policy: Option<Policy>, event: &Event) -> Result<()> {
-        let change = self.prepare_epoch(tenant, policy)?;
+        let ring = tenant.ring_for_custody()?;
+        let change = self.prepare_epoch(tenant, &ring, policy)?;
+        self.commit_epoch(tenant, change, event)
+    }
+
+    /// Begins an epoch under another policy though the root keys of this one do not open the ring: by the recovery root, on
+    /// the order of two custodians. The ring is opened for that, and for nobody else.
+    ///
+    /// # Errors
+    /// `Conflict` if the root keys do open it; else as the recovery root answers, and as
+    /// [`begin_epoch`](Self::begin_epoch).
+    pub(crate) fn recover(
+        &self,
+        tenant: &Arc<Tenant>,
+        policy: Policy,
+        order: RecoveryOrder,
+        event: &Event,
+    ) -> Result<()> {
+        if tenant.ask_roots()?.is_ok() {
+            return Err(Error::conflict("the root keys of the tenant open its keys; propose a policy instead"));
+        }
+        self.prove_new_roots(tenant, &policy)?;
+        let ring = tenant.open_by_recovery(&Leave::Order(order), &event.actor)?;
+        let change = self.prepare_epoch(tenant, &ring, Some(policy))?;
+        self.commit_epoch(tenant, change, event)
+    }
+
+    fn commit_epoch(&self, tenant: &Arc<Tenant>, change: Change, event: &Event) -> Result<()> {
         let turn = Turn { tenant: tenant.clone(), change };
         let moved = self.commit_epochs(vec![turn], event)?;
         match moved.into_iter().next() {
@@ -89,7 +116,12 @@ impl Directory {
                 match self.is_at(tenant, root, newest) {
                     Ok(None) => {}
                     Ok(Some(true)) => moved.push((tenant.clone(), Moved::Before)),
-                    Ok(Some(false)) => match self.prepare_epoch(tenant, None) {
+                    // What its custodians have revoked is theirs to touch.
+                    Ok(Some(false)) if tenant.fence() == Some(Fence::Ordered) => {
+                        let revoked = "the tenant's custodians have revoked all access";
+                        moved.push((tenant.clone(), Moved::Not(Error::new(ErrorKind::KeyRevoked, revoked))));
+                    }
+                    Ok(Some(false)) => match self.prepare_newest(tenant) {
                         Ok(change) => turns.push(Turn { tenant: tenant.clone(), change }),
                         Err(error) => moved.push((tenant.clone(), Moved::Not(error))),
                     },
@@ -179,12 +211,15 @@ impl Directory {
         Ok(ring)
     }
 
-    fn prepare_epoch(&self, tenant: &Tenant, policy: Option<Policy>) -> Result<Change> {
-        let ring = tenant.ring_for_custody()?;
+    fn prepare_newest(&self, tenant: &Tenant) -> Result<Change> {
+        self.prepare_epoch(tenant, &*tenant.ring_for_custody()?, None)
+    }
+
+    fn prepare_epoch(&self, tenant: &Tenant, ring: &Ring, policy: Option<Policy>) -> Result<Change> {
         let keeping = tenant.keeping();
         let newest = keeping.next.as_ref().map_or(keeping.epoch.number, |next| next.number.max(keeping.epoch.number));
         let policy = policy.unwrap_or_else(|| ring.policy().clone());
-        Change::epoch(&ring, policy, newest + 1, &**self.register.roots(), self.entropy())
+        Change::epoch(ring, policy, newest + 1, &**self.register.roots(), self.entropy())
     }
 
     /// Begins the epochs that were prepared, with the syncs of one for each cell. Those tenants are left out whose rings

@@ -6,8 +6,10 @@ mod entries;
 mod epochs;
 mod generations;
 mod escrows;
+mod fences;
 mod health;
 mod known;
+mod loading;
 mod placement;
 mod purge;
 mod row;
@@ -26,13 +28,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use charter::check_reason;
 pub use charter::{Person, Proposal, ProposedChange, Rules};
 pub(crate) use create::{Newcomer, in_specs};
 use entries::Entry;
 pub(crate) use epochs::{Moved, Pace};
 use known::Known;
 pub(crate) use purge::Purge;
-pub use row::Speaker;
+pub use row::{Fence, Speaker};
 pub(crate) use row::{Row, Status, check_speakers};
 #[cfg(feature = "backup")]
 pub(crate) use safekeeping::{ComesFrom, Export, Imported, Refill};
@@ -143,6 +146,7 @@ impl Directory {
     /// it is time to look.
     pub(crate) fn sweep(&self) {
         self.trails.write_refusals(Some(self.register.now_ms()));
+        self.trails.write_calls();
         let mut next = self.next_sweep.lock().unwrap_or_else(PoisonError::into_inner);
         if !next.has_passed(&*self.clock) {
             return;
@@ -270,6 +274,11 @@ impl Directory {
         self.register.ring()
     }
 
+    /// Has the store's own root keys asked ahead of time, and returns when they are to be asked next.
+    pub(crate) fn lease(&self) -> Result<Deadline> {
+        self.register.lease()
+    }
+
     pub(crate) fn entropy(&self) -> &dyn Entropy {
         &**self.register.entropy()
     }
@@ -300,7 +309,7 @@ impl Directory {
         let keys = CachedRing::new(self.clock.clone());
         let mut known = self.known_mut();
         known.placement.occupy(row.cell, row.box_number);
-        let tenant = Arc::new(Tenant::new(row, self.cells.clone(), self.register.clone(), keys));
+        let tenant = Arc::new(Tenant::new(row, self.cells.clone(), (self.register.clone(), self.trails.clone()), keys));
         known.insert(tenant.clone());
         tenant
     }

@@ -49,11 +49,14 @@ pub(crate) struct Epoch {
     pub(crate) ring_check: [u8; 32],
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Fence {
-    /// Seen at the roots; lifts when an alternative allows again.
+/// Why nothing of a tenant opens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fence {
+    /// An owner of a root key has refused. It lifts when the root keys of an alternative allow again.
     Observed,
-    /// Ordered by a custodian; lifts only by one.
+    /// A custodian of the tenant has [revoked](crate::TenantCustody::revoke) all access. It lifts only on a custodian's
+    /// word.
     Ordered,
 }
 

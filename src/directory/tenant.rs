@@ -3,13 +3,15 @@
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
-use super::TENANTS;
+use super::fences::Access;
 use super::generations::Generations;
 use super::row::{Epoch, Fence, Row, Speaker, Status};
+use crate::audit::Trails;
 use crate::cells::{BoxHandle, Cells};
+use crate::clock::Deadline;
 use crate::engine::{Engine, Keyspace, Reader, View};
 use crate::error::{Error, ErrorKind, Result};
-use crate::keys::{self, Belief, CachedRing, Ring};
+use crate::keys::{Belief, CachedRing, Loaded, Ring};
 use crate::name::{Incarnation, RegionName, TenantName};
 use crate::register::Register;
 
@@ -32,7 +34,9 @@ pub(crate) struct Tenant {
     sequence: AtomicU64,
     place: BoxHandle,
     register: Arc<Register>,
+    trails: Arc<Trails>,
     keys: CachedRing,
+    access: Access,
     generations: Generations,
 }
 
@@ -51,7 +55,7 @@ impl Writing<'_> {
 }
 
 /// How often a ring is asked for again that has changed while the root keys were asked.
-const LOADS: u32 = 3;
+pub(super) const LOADS: u32 = 3;
 
 /// What the row says of the ring, and what may change while the tenant lives.
 #[derive(Clone, Debug)]
@@ -65,7 +69,13 @@ pub(crate) struct Keeping {
 }
 
 impl Tenant {
-    pub(super) fn new(row: Row, cells: Arc<Cells>, register: Arc<Register>, keys: CachedRing) -> Self {
+    pub(super) fn new(
+        row: Row,
+        cells: Arc<Cells>,
+        (register, trails): (Arc<Register>, Arc<Trails>),
+        keys: CachedRing,
+    ) -> Self {
+        let access = Access::of(&row);
         let status = AtomicU8::new(row.status as u8);
         let place = BoxHandle::new(cells, row.cell, row.box_number);
         Self {
@@ -80,7 +90,9 @@ impl Tenant {
             writes: RwLock::default(),
             place,
             register,
+            trails,
             keys,
+            access,
             generations: Generations::default(),
         }
     }
@@ -146,11 +158,7 @@ impl Tenant {
     pub(crate) fn ring(&self) -> Result<Arc<Ring>> {
         for _ in 0..LOADS {
             self.check_active()?;
-            let ring = self.keys.get(|| {
-                // Asked again by whoever loads: none begins once the tenant is closed.
-                self.check_active()?;
-                self.load()
-            })?;
+            let ring = self.keys.get(|| self.load_if_active())?;
             // What was loaded while the tenant was being closed goes again.
             self.check_active().inspect_err(|_| self.keys.clear())?;
             if self.is_newest(&ring) {
@@ -163,6 +171,23 @@ impl Tenant {
         Err(too_many_changes())
     }
 
+    /// Has the root keys asked now if they would be soon, and returns when they are to be asked next.
+    ///
+    /// # Errors
+    /// As [`ring`](Self::ring).
+    pub(crate) fn lease(&self) -> Result<Deadline> {
+        self.check_active()?;
+        let until = self.keys.lease(|| self.load_if_active())?;
+        self.check_active().inspect_err(|_| self.keys.clear())?;
+        Ok(until)
+    }
+
+    /// Asked again by whoever loads: none begins once the tenant is closed.
+    fn load_if_active(&self) -> Result<Loaded> {
+        self.check_active()?;
+        self.load()
+    }
+
     /// Whether nobody has changed the ring since this one.
     pub(crate) fn is_newest(&self, ring: &Ring) -> bool {
         ring.sequence() >= self.sequence.load(Ordering::SeqCst)
@@ -173,61 +198,14 @@ impl Tenant {
     pub(crate) fn ring_for_custody(&self) -> Result<Arc<Ring>> {
         match self.keys.held() {
             Some(ring) if ring.sequence() >= self.keeping().sequence => Ok(ring),
-            _ => self.load().map(Arc::new),
+            _ => self.load_for_custody().map(Arc::new),
         }
     }
 
     /// Whether the ring can be opened. The root keys are asked.
     #[cfg(feature = "backup")]
     pub(super) fn check_ring(&self) -> Result<()> {
-        self.load().map(drop)
-    }
-
-    /// Asks the root keys. No lock of the storage is held meanwhile: the slots are read before, and mended after.
-    fn load(&self) -> Result<Ring> {
-        self.check_home()?;
-        let (cells, number) = (self.place.cells(), self.row.box_number);
-        let mut attempts = 0;
-        loop {
-            let belief = self.belief();
-            let found = cells.with_rings(self.row.cell, |rings| keys::read(rings, number, &belief))?;
-            let (ring, repair) = found.open(&**self.register.roots())?;
-            let _row = self.begin_row_change();
-            let now = self.keeping();
-            // Somebody may have changed the ring while the root keys were asked.
-            if ring.sequence() < now.sequence {
-                attempts += 1;
-                if attempts == LOADS {
-                    return Err(too_many_changes());
-                }
-                continue;
-            }
-            if self.status() != Status::Destroying {
-                if let Some(repair) = repair {
-                    cells.with_rings(self.row.cell, |rings| {
-                        repair.run(rings, number);
-                        Ok(())
-                    })?;
-                }
-                self.settle(&ring, now)?;
-            }
-            return Ok(ring);
-        }
-    }
-
-    /// Writes down what a crash kept from being written: that the next epoch has come, or that it has not, and that a
-    /// later slot is there.
-    fn settle(&self, ring: &Ring, mut keeping: Keeping) -> Result<()> {
-        if keeping.next.is_none() && keeping.sequence == ring.sequence() {
-            return Ok(());
-        }
-        if let Some(next) = keeping.next.take()
-            && next.number == ring.epoch()
-        {
-            keeping.epoch = *next;
-        }
-        keeping.sequence = ring.sequence();
-        self.write_keeping(keeping)
+        self.load_for_custody().map(drop)
     }
 
     /// Drops the keys, to be loaded again when they are asked for.
@@ -265,6 +243,7 @@ impl Tenant {
         if self.status() == Status::Destroying {
             return Err(Error::denied());
         }
+        self.check_unfenced()?;
         Ok(self.is_newest(ring).then(|| Writing { ring: ring.clone(), _gate: gate }))
     }
 
@@ -287,7 +266,7 @@ impl Tenant {
         if self.term() == term {
             return Ok(());
         }
-        Err(Error::new(ErrorKind::Closed, "the session ended when its tenant was suspended; sign in again"))
+        Err(Error::new(ErrorKind::Closed, "the session ended when its tenant was closed; sign in again"))
     }
 
     pub(crate) fn check_active(&self) -> Result<()> {
@@ -295,7 +274,7 @@ impl Tenant {
             Status::Active if self.is_to_be_purged() => {
                 Err(Error::new(ErrorKind::KeyRevoked, "the tenant's custodians have asked for its purge"))
             }
-            Status::Active => Ok(()),
+            Status::Active => self.check_unfenced(),
             Status::Suspended => Err(Error::new(ErrorKind::Denied, "the tenant is suspended")),
             Status::Destroying => Err(Error::denied()),
         }
@@ -303,9 +282,14 @@ impl Tenant {
 
     /// Changes the status at once, then waits for writes under way: whoever begins after that sees the new one.
     pub(super) fn set_status(&self, status: Status) {
-        self.term.fetch_add(1, Ordering::SeqCst);
+        self.end_sessions();
         self.status.store(status as u8, Ordering::SeqCst);
         self.wait_for_writers();
+    }
+
+    /// Another term begins: no session of this one goes on.
+    pub(super) fn end_sessions(&self) {
+        self.term.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Waits until every write that has begun by now has ended. One that begins later sees what was changed before.
@@ -318,7 +302,7 @@ impl Tenant {
     /// # Errors
     /// `Conflict` if it is being deleted: a suspension must never take that back.
     pub(super) fn suspend(&self) -> Result<()> {
-        self.term.fetch_add(1, Ordering::SeqCst);
+        self.end_sessions();
         let close = |status| (status != Status::Destroying as u8).then_some(Status::Suspended as u8);
         let closed = self.status.fetch_update(Ordering::SeqCst, Ordering::SeqCst, close);
         closed.map_err(|_| Error::conflict("the tenant is being deleted"))?;
@@ -333,7 +317,7 @@ impl Tenant {
 
     /// Ends every session at once, waits for writes under way and drops the keys, because a purge was asked for.
     pub(super) fn close_for_purge(&self) {
-        self.term.fetch_add(1, Ordering::SeqCst);
+        self.end_sessions();
         self.to_be_purged.store(true, Ordering::SeqCst);
         self.wait_for_writers();
         self.keys.clear();
@@ -363,19 +347,27 @@ impl Tenant {
         self.row_changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes the row, durably, and then knows it. For whoever holds [`begin_row_change`](Self::begin_row_change).
-    pub(super) fn write_keeping(&self, keeping: Keeping) -> Result<()> {
-        let row = self.row_with(self.status(), keeping.clone());
-        self.register.write(TENANTS, &[row.name.as_str().as_bytes()], &row)?;
-        self.set_keeping(keeping);
-        Ok(())
-    }
-
     /// Knows what has been written.
     pub(super) fn set_keeping(&self, keeping: Keeping) {
         let mut known = self.keeping.write().unwrap_or_else(PoisonError::into_inner);
         self.sequence.store(keeping.sequence, Ordering::SeqCst);
         *known = keeping;
+    }
+
+    pub(super) fn access(&self) -> &Access {
+        &self.access
+    }
+
+    pub(super) fn register(&self) -> &Arc<Register> {
+        &self.register
+    }
+
+    pub(super) fn trails(&self) -> &Trails {
+        &self.trails
+    }
+
+    pub(super) fn cells(&self) -> &Cells {
+        self.place.cells()
     }
 
     pub(super) fn keys(&self) -> &CachedRing {
@@ -401,7 +393,7 @@ impl Tenant {
     }
 }
 
-fn too_many_changes() -> Error {
+pub(super) fn too_many_changes() -> Error {
     Error::new(ErrorKind::Throttled, "the keys of the tenant are being changed; try again")
 }
 

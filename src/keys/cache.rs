@@ -26,6 +26,16 @@ struct Held {
     ring: Arc<Ring>,
     refresh: Deadline,
     expiry: Deadline,
+    /// Whether its root keys are out of reach, so that they are asked again soon, whoever asks.
+    in_outage: bool,
+}
+
+/// A ring that was opened, and how long that is good for.
+pub(crate) enum Loaded {
+    /// As long as its policy says.
+    Whole(Ring),
+    /// By the recovery root, for this long at most. The others are asked again soon.
+    Stopgap(Ring, Duration),
 }
 
 impl CachedRing {
@@ -35,7 +45,7 @@ impl CachedRing {
 
     /// The ring, loaded by one caller if it is absent or due. During an outage of the roots the held ring serves
     /// until its hard expiry; a refusal ends it at once.
-    pub(crate) fn get(&self, load: impl FnOnce() -> Result<Ring>) -> Result<Arc<Ring>> {
+    pub(crate) fn get(&self, load: impl FnOnce() -> Result<Loaded>) -> Result<Arc<Ring>> {
         let held = self.peek();
         if let Some(held) = &held
             && !held.refresh.has_passed(&*self.clock)
@@ -60,22 +70,51 @@ impl CachedRing {
         if let (Some(kind), true) = (*last, self.failures.load(Ordering::SeqCst) > failures_before) {
             return Err(Error::new(kind, "the ring could not be loaded"));
         }
-        let outcome = self.reload(held, load);
-        if let Err(error) = &outcome {
-            *last = Some(error.kind());
-            self.failures.fetch_add(1, Ordering::SeqCst);
+        self.reload(&mut last, held, load)
+    }
+
+    /// Has the root keys asked now if they would be soon, and returns when they are to be asked next: while they are out of
+    /// reach, in some seconds.
+    pub(crate) fn lease(&self, load: impl FnOnce() -> Result<Loaded>) -> Result<Deadline> {
+        let clock = &*self.clock;
+        let is_long = |held: &Held| {
+            let is_fresh = held.refresh.left(clock) * 2 >= held.ring.policy().refresh();
+            !held.expiry.has_passed(clock) && !held.refresh.has_passed(clock) && (held.in_outage || is_fresh)
+        };
+        if let Some(held) = self.peek().filter(is_long) {
+            return Ok(held.refresh);
         }
-        outcome
+        let mut last = self.loading.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(held) = self.peek().filter(is_long) {
+            return Ok(held.refresh);
+        }
+        let usable = self.peek().filter(|held| !held.expiry.has_passed(clock));
+        self.reload(&mut last, usable, load)?;
+        self.peek().map(|held| held.refresh).ok_or_else(closed)
     }
 
     /// Puts in a ring that its maker already holds open, unless a later one is there.
     pub(crate) fn put(&self, ring: Ring) {
-        let policy = ring.policy();
-        let held = Held {
-            refresh: Deadline::after(&*self.clock, policy.refresh()),
-            expiry: Deadline::after(&*self.clock, policy.hard_expiry()),
-            ring: Arc::new(ring),
+        self.put_loaded(Loaded::Whole(ring), self.now());
+    }
+
+    /// The same for one whose root keys were asked at `asked`: an answer is as old as the question, since its owner may
+    /// have refused while it was on its way.
+    fn put_loaded(&self, loaded: Loaded, asked: Deadline) {
+        let (ring, refresh, serves, in_outage) = match loaded {
+            Loaded::Whole(ring) => {
+                let (refresh, serves) = (ring.policy().refresh(), ring.policy().hard_expiry());
+                (ring, refresh, serves, false)
+            }
+            Loaded::Stopgap(ring, left) => {
+                let serves = left.min(ring.policy().hard_expiry());
+                (ring, RETRY, serves, true)
+            }
         };
+        let expiry = asked.plus(serves);
+        // A ring that serves no more is due, whatever else was said.
+        let refresh = asked.plus(refresh).min(expiry);
+        let held = Held { ring: Arc::new(ring), refresh, expiry, in_outage };
         let mut there = self.held.write().unwrap_or_else(PoisonError::into_inner);
         if there.as_ref().is_none_or(|there| there.ring.sequence() <= held.ring.sequence()) {
             if let Some(there) = &*there {
@@ -108,6 +147,11 @@ impl CachedRing {
         self.peek().filter(|held| !held.expiry.has_passed(&*self.clock)).map(|held| held.ring)
     }
 
+    /// How long the ring that is there serves on, if one does.
+    pub(crate) fn serves_for(&self) -> Option<Duration> {
+        self.peek().map(|held| held.expiry.left(&*self.clock)).filter(|left| !left.is_zero())
+    }
+
     /// Drops a ring that is past its hard expiry, so that the keys of an idle tenant do not stay in memory.
     pub(crate) fn expire(&self) {
         if self.peek().is_some_and(|held| held.expiry.has_passed(&*self.clock)) {
@@ -123,25 +167,40 @@ impl CachedRing {
         self.held.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn reload(&self, usable: Option<Held>, load: impl FnOnce() -> Result<Ring>) -> Result<Arc<Ring>> {
+    fn reload(
+        &self,
+        last: &mut Option<ErrorKind>,
+        usable: Option<Held>,
+        load: impl FnOnce() -> Result<Loaded>,
+    ) -> Result<Arc<Ring>> {
         metrics::counter!("strongroom_ring_loads_total").increment(1);
-        match (load(), usable) {
-            (Ok(ring), _) => {
-                self.put(ring);
-                self.peek().map(|held| held.ring).ok_or_else(closed)
+        let asked = self.now();
+        let error = match (load(), usable) {
+            (Ok(loaded), _) => {
+                self.put_loaded(loaded, asked);
+                return self.peek().map(|held| held.ring).ok_or_else(closed);
             }
             (Err(error), Some(held)) if is_outage(&error) => {
                 tracing::warn!(kind = %error.kind(), "the root keys do not answer; serving from cache");
-                let refresh = Deadline::after(&*self.clock, RETRY);
+                let refresh = Deadline::after(&*self.clock, RETRY).min(held.expiry);
                 let ring = held.ring.clone();
-                *self.held.write().unwrap_or_else(PoisonError::into_inner) = Some(Held { refresh, ..held });
-                Ok(ring)
+                let mut there = self.held.write().unwrap_or_else(PoisonError::into_inner);
+                // Unless somebody has dropped it meanwhile, or changed it.
+                if let Some(there) = there.as_mut().filter(|there| Arc::ptr_eq(&there.ring, &ring)) {
+                    *there = Held { refresh, in_outage: true, ..held };
+                }
+                return there.as_ref().map(|there| there.ring.clone()).ok_or_else(closed);
             }
-            (Err(error), _) => {
-                self.clear();
-                Err(error)
-            }
-        }
+            (Err(error), _) => error,
+        };
+        self.clear();
+        *last = Some(error.kind());
+        self.failures.fetch_add(1, Ordering::SeqCst);
+        Err(error)
+    }
+
+    fn now(&self) -> Deadline {
+        Deadline::after(&*self.clock, Duration::ZERO)
     }
 }
 
@@ -164,7 +223,11 @@ mod tests {
         Ring::for_tests(Incarnation::new([1; 16]), [2; 32], &[(1, [3; 32])])
     }
 
-    fn outage() -> Result<Ring> {
+    fn loaded() -> Result<Loaded> {
+        Ok(Loaded::Whole(ring()))
+    }
+
+    fn outage() -> Result<Loaded> {
         Err(Error::new(ErrorKind::Unavailable, "down"))
     }
 
@@ -180,7 +243,7 @@ mod tests {
                             .get(|| {
                                 loads.fetch_add(1, Ordering::SeqCst);
                                 std::thread::sleep(Duration::from_millis(20));
-                                Ok(ring())
+                                loaded()
                             })
                             .unwrap();
                     }
@@ -226,15 +289,81 @@ mod tests {
     fn an_outage_is_served_from_cache_until_the_hard_expiry_and_a_refusal_is_not() {
         let clock = ManualClock::new(0);
         let cached = CachedRing::new(clock.clone());
-        cached.get(|| Ok(ring())).unwrap();
+        cached.get(loaded).unwrap();
         clock.advance(Duration::from_secs(301));
         assert!(cached.get(outage).is_ok());
         clock.advance(Duration::from_secs(3300));
         assert_eq!(cached.get(outage).unwrap_err().kind(), ErrorKind::Unavailable);
-        cached.get(|| Ok(ring())).unwrap();
+        cached.get(loaded).unwrap();
         clock.advance(Duration::from_secs(301));
         let refused = || Err(Error::new(ErrorKind::KeyRevoked, "no"));
         assert_eq!(cached.get(refused).unwrap_err().kind(), ErrorKind::KeyRevoked);
         assert_eq!(cached.get(outage).unwrap_err().kind(), ErrorKind::Unavailable, "nothing is left to serve");
+    }
+
+    #[test]
+    fn an_answer_is_as_old_as_the_question() {
+        let clock = ManualClock::new(0);
+        let cached = CachedRing::new(clock.clone());
+        let slow = || {
+            clock.advance(Duration::from_secs(9));
+            loaded()
+        };
+        cached.get(slow).unwrap();
+        clock.advance(Duration::from_secs(291));
+        let asked = AtomicU32::new(0);
+        let count = || {
+            asked.fetch_add(1, Ordering::SeqCst);
+            loaded()
+        };
+        cached.get(count).unwrap();
+        assert_eq!(asked.load(Ordering::SeqCst), 1, "300 s after the root keys were asked, they are asked again");
+    }
+
+    #[test]
+    fn a_lease_asks_ahead_of_time_and_then_nobody_asks() {
+        let clock = ManualClock::new(0);
+        let cached = CachedRing::new(clock.clone());
+        let lease = |load: fn() -> Result<Loaded>| cached.lease(load).map(|until| until.left(&*clock).as_secs());
+        let never = || -> Result<Loaded> { panic!("nobody is to be asked") };
+        assert_eq!(lease(loaded).unwrap(), 300);
+        clock.advance(Duration::from_secs(150));
+        assert_eq!(lease(never).unwrap(), 150);
+        clock.advance(Duration::from_secs(1));
+        assert_eq!(lease(loaded).unwrap(), 300);
+        clock.advance(Duration::from_secs(299));
+        cached.get(never).unwrap();
+        clock.advance(Duration::from_secs(2));
+        assert_eq!(lease(outage).unwrap(), 5, "what is in memory serves, and nothing more is promised");
+        assert_eq!(lease(never).unwrap(), 5, "an outage is not asked about by everybody");
+        clock.advance(Duration::from_secs(3600));
+        assert_eq!(lease(outage).unwrap_err().kind(), ErrorKind::Unavailable);
+    }
+
+    #[test]
+    fn what_the_recovery_root_has_opened_serves_for_as_long_as_it_may() {
+        let clock = ManualClock::new(0);
+        let cached = CachedRing::new(clock.clone());
+        cached.get(|| Ok(Loaded::Stopgap(ring(), Duration::from_secs(60)))).unwrap();
+        clock.advance(Duration::from_secs(6));
+        assert!(cached.get(outage).is_ok(), "the other root keys were asked again, and are still away");
+        clock.advance(Duration::from_secs(53));
+        assert!(cached.get(outage).is_ok());
+        clock.advance(Duration::from_secs(1));
+        assert_eq!(cached.get(outage).unwrap_err().kind(), ErrorKind::Unavailable);
+    }
+
+    #[test]
+    fn what_is_dropped_during_a_load_does_not_come_back_with_an_outage() {
+        let clock = ManualClock::new(0);
+        let cached = CachedRing::new(clock.clone());
+        cached.get(loaded).unwrap();
+        clock.advance(Duration::from_secs(301));
+        let refused = cached.get(|| {
+            cached.clear();
+            outage()
+        });
+        assert_eq!(refused.unwrap_err().kind(), ErrorKind::Closed);
+        assert!(cached.held().is_none());
     }
 }

@@ -7,11 +7,15 @@
 //! [`open`]: Found::open
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
 use subtle::ConstantTimeEq;
 
+use super::asking::unwrap_ring_key;
 use super::change::{keyset_aad, ring_key_aad};
-use super::policy::{Alternative, Policy, Verdict};
+use super::policy::{Alternative, Policy, Shut};
+use super::recovery::Leave;
 use super::ring::{Keyset, Origin, Ring};
 use super::slot::{Parsed, Slot};
 use super::store::{Belief, EpochBelief, SIDES, read_both};
@@ -19,7 +23,7 @@ use crate::aead::XaesKey;
 use crate::cells::RingFile;
 use crate::derive;
 use crate::error::{Error, Result};
-use crate::kms::{Call, RootError, RootId, RootKeys, WrapContext, WrapSecret};
+use crate::kms::{CALL_DEADLINE, Call, Patience, RootError, RootId, RootKeys, WrapContext, WrapSecret, Wrapped};
 use crate::secret::Key32;
 
 /// The slots of a box that are the ones described, highest sequence first. Nothing in them is believed yet.
@@ -54,6 +58,10 @@ pub(crate) fn read(rings: &RingFile, number: u32, belief: &Belief) -> Result<Fou
         Some((parsed, epoch, place))
     };
     let mut candidates: Vec<_> = slots.iter().enumerate().filter_map(candidate).collect();
+    // The same twice is asked about once.
+    if slots[0].as_bytes() == slots[1].as_bytes() {
+        candidates.truncate(1);
+    }
     candidates.sort_by_key(|(parsed, ..)| std::cmp::Reverse(parsed.sequence));
     if candidates.is_empty() {
         tracing::error!(incarnation = ?belief.incarnation, "no ring slot is the one that the directory describes");
@@ -66,8 +74,8 @@ pub(crate) fn read(rings: &RingFile, number: u32, belief: &Belief) -> Result<Fou
 ///
 /// # Errors
 /// As [`read`] and [`Found::open`].
-pub(crate) fn load(rings: &RingFile, number: u32, belief: &Belief, roots: &dyn RootKeys) -> Result<Ring> {
-    let (ring, repair) = read(rings, number, belief)?.open(roots)?;
+pub(crate) fn load(rings: &RingFile, number: u32, belief: &Belief, roots: &Arc<dyn RootKeys>) -> Result<Ring> {
+    let (ring, repair) = read(rings, number, belief)?.open(roots, &Patience::new())?;
     if let Some(repair) = repair {
         repair.run(rings, number);
     }
@@ -86,21 +94,47 @@ impl Found {
     /// Opens the first that opens.
     ///
     /// # Errors
-    /// `KeyRevoked`, `Unavailable`, `Throttled` as the roots answer; `Tampered` if what they unwrap does not open the
-    /// ring.
-    pub(crate) fn open(self, roots: &dyn RootKeys) -> Result<(Ring, Option<Repair>)> {
+    /// As the root keys answer; `Tampered` if what they unwrap does not open the ring.
+    pub(crate) fn open(self, roots: &Arc<dyn RootKeys>, patience: &Patience) -> Result<(Ring, Option<Repair>), Shut> {
+        self.open_with(|parsed| unwrap_ring_key(parsed, roots, patience))
+    }
+
+    /// The same with the recovery root alone.
+    ///
+    /// # Errors
+    /// As the recovery root answers; `Tampered` also if there is none.
+    pub(crate) fn open_by_recovery(
+        self,
+        _: &Leave,
+        roots: &Arc<dyn RootKeys>,
+        patience: &Patience,
+    ) -> Result<(Ring, Option<Repair>), Shut> {
+        self.open_with(|parsed| {
+            let recovery = parsed.policy.last_resort().ok_or(Shut::Tampered)?;
+            let secret = recovery.roots.first().ok_or(RootError::Tampered).and_then(|root| {
+                let (wrapped, context) = prepare(parsed, root, patience.left())?;
+                roots.unwrap(root, wrapped, &context)
+            });
+            let secret = secret.map_err(|error| Shut::fold([error]))?;
+            open_ring_key(parsed, &recovery, &[secret.key()]).map_err(|_| Shut::Tampered)
+        })
+    }
+
+    fn open_with(self, unwrap: impl Fn(&Parsed) -> Result<Key32, Shut>) -> Result<(Ring, Option<Repair>), Shut> {
         let mut failure = None;
         for (parsed, epoch, place) in self.candidates {
-            match open(parsed, &epoch, roots) {
+            let ring = unwrap(&parsed).and_then(|ring_key| open(parsed, &epoch, ring_key).map_err(|_| Shut::Tampered));
+            match ring {
                 Ok(ring) => {
                     let [a, b] = &self.slots;
                     let differ = a.as_bytes() != b.as_bytes();
                     return Ok((ring, differ.then_some(Repair { found: self.slots, good: place })));
                 }
-                Err(error) => failure = failure.or(Some(error)),
+                Err(shut) => failure = failure.or(Some(shut)),
             }
         }
-        Err(failure.unwrap_or_else(|| Error::internal("no ring slot was found")))
+        // `read` finds a candidate, or fails.
+        Err(failure.unwrap_or(Shut::Tampered))
     }
 }
 
@@ -122,9 +156,8 @@ impl Repair {
     }
 }
 
-/// Unwraps, derives and checks: wrap secrets, KEK, R, ring check, keyset.
-fn open(parsed: Parsed, belief: &EpochBelief, roots: &dyn RootKeys) -> Result<Ring> {
-    let ring_key = unwrap_ring_key(&parsed, roots)?;
+/// Derives and checks: ring check, keyset.
+fn open(parsed: Parsed, belief: &EpochBelief, ring_key: Key32) -> Result<Ring> {
     let check = derive::ring_check(&ring_key, parsed.incarnation, parsed.epoch, &belief.policy_digest);
     if belief.ring_check.is_some_and(|expected| !bool::from(check.expose_secret().ct_eq(&expected))) {
         tracing::error!(incarnation = ?parsed.incarnation, "a ring opened that is not the one of the directory");
@@ -137,31 +170,20 @@ fn open(parsed: Parsed, belief: &EpochBelief, roots: &dyn RootKeys) -> Result<Ri
     Ok(Ring::new(incarnation, policy, keyset, Origin { epoch, sequence, ring_key, roots, seals }))
 }
 
-/// Asks the roots of one alternative after the other until one has allowed.
-fn unwrap_ring_key(parsed: &Parsed, roots: &dyn RootKeys) -> Result<Key32> {
-    let mut answers: BTreeMap<&RootId, Result<WrapSecret, RootError>> = BTreeMap::new();
-    let mut outcomes = Vec::new();
-    for alternative in parsed.policy.ordinary() {
-        for &root in &alternative.roots {
-            answers.entry(root).or_insert_with(|| unwrap_one(parsed, root, roots));
-        }
-        let members: Vec<_> = alternative.roots.iter().map(|&root| answers[root].as_ref()).collect();
-        let refusals: Vec<RootError> = members.iter().filter_map(|answer| answer.err().copied()).collect();
-        match Verdict::of_members(&refusals) {
-            Some(refusal) => outcomes.push(Err(refusal)),
-            None => {
-                let secrets: Vec<&Key32> = members.into_iter().flatten().map(WrapSecret::key).collect();
-                return open_ring_key(parsed, &alternative, &secrets);
-            }
-        }
-    }
-    Err(Verdict::fold(outcomes).into_error())
+/// What a root key is to unwrap, and the call that asks it.
+pub(super) fn prepare<'p>(
+    parsed: &'p Parsed,
+    root: &RootId,
+    patience: Duration,
+) -> Result<(&'p Wrapped, WrapContext), RootError> {
+    let (_, wrapped) = parsed.roots.iter().find(|(id, _)| id == root).ok_or(RootError::Tampered)?;
+    let call = Call::new().map_err(|_| RootError::Unreachable)?.within(patience);
+    Ok((wrapped, WrapContext::new(*parsed.incarnation.as_bytes(), root.clone(), parsed.epoch, call)))
 }
 
 pub(super) fn unwrap_one(parsed: &Parsed, root: &RootId, roots: &dyn RootKeys) -> Result<WrapSecret, RootError> {
-    let (_, wrapped) = parsed.roots.iter().find(|(id, _)| id == root).ok_or(RootError::Tampered)?;
-    let call = Call::new().map_err(|_| RootError::Unreachable)?;
-    roots.unwrap(root, wrapped, &WrapContext::new(*parsed.incarnation.as_bytes(), root.clone(), parsed.epoch, call))
+    let (wrapped, context) = prepare(parsed, root, CALL_DEADLINE)?;
+    roots.unwrap(root, wrapped, &context)
 }
 
 pub(super) fn open_ring_key(parsed: &Parsed, alternative: &Alternative<'_>, secrets: &[&Key32]) -> Result<Key32> {

@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::derive;
-use crate::error::{Error, ErrorKind, Result};
-use crate::kms::{RootError, RootId};
+use crate::error::{Error, Result};
+use crate::kms::{CALL_DEADLINE, RootError, RootId};
 
 /// The most alternatives, and the most distinct roots, the recovery root included.
 pub(super) const ALTERNATIVES_MAX: usize = 4;
@@ -35,14 +37,30 @@ pub struct Policy {
     pub(super) recovery: Option<RootId>,
 }
 
-/// What the roots of a policy say together.
+/// Why the root keys of a policy do not open its ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    Allowed,
+pub(crate) enum Shut {
     /// An owner has refused: the keys must go at once.
     Refused(RootError),
-    /// Nobody refused and nobody answered: what is cached serves until the hard expiry.
-    Outage(RootError),
+    /// Nobody refused and nobody allowed: what is in memory serves until the hard expiry.
+    Outage(Outage),
+    /// Something was unwrapped, and it is not what opens the ring. No owner has refused.
+    Tampered,
+}
+
+/// That no root key answers: nothing but the answers of all of them makes one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Outage(RootError);
+
+/// How long after an owner has refused somebody may still read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct RevocationLatency {
+    /// While the root keys can be reached: they are asked again after the refresh, and answer within
+    /// [`CALL_DEADLINE`](crate::CALL_DEADLINE).
+    pub reachable: Duration,
+    /// While nobody reaches them: until the hard expiry, or for as long as a recovery root serves, whichever is longer.
+    pub unreachable: Duration,
 }
 
 /// One alternative's part in the ring: its class, its roots and its digest.
@@ -152,6 +170,26 @@ impl Policy {
         Duration::from_secs(self.hard_expiry_secs.into())
     }
 
+    /// For how long, after one of the others last allowed, the recovery root serves in an outage.
+    #[must_use]
+    pub fn recovery_limit(&self) -> Duration {
+        Duration::from_secs(self.recovery_limit_secs.into())
+    }
+
+    /// How long it takes at most, after an owner has refused in its key service, until nobody reads the tenant's records any
+    /// more. A custodian who cannot wait for it [revokes](crate::TenantCustody::revoke).
+    ///
+    /// The second figure is counted from when one of the root keys last allowed. Across restarts it is held to the wall
+    /// clock, which whoever runs the machine can set back.
+    #[must_use]
+    pub fn max_revocation_latency(&self) -> RevocationLatency {
+        let recovery = self.recovery.as_ref().map_or(Duration::ZERO, |_| self.recovery_limit());
+        RevocationLatency {
+            reachable: self.refresh() + CALL_DEADLINE,
+            unreachable: self.hard_expiry().max(recovery) + CALL_DEADLINE,
+        }
+    }
+
     pub(crate) fn digest(&self) -> [u8; 32] {
         derive::policy_digest(&self.encode())
     }
@@ -166,9 +204,14 @@ impl Policy {
         self.alternatives.iter().map(|roots| Alternative::new(0, roots.iter().collect()))
     }
 
+    /// What R is sealed to beside them, for whoever has [leave](super::recovery::Leave) to ask it.
+    pub(super) fn last_resort(&self) -> Option<Alternative<'_>> {
+        self.recovery.as_ref().map(|root| Alternative::new(1, vec![root]))
+    }
+
     /// All that R is sealed to, in the order of the slot: the alternatives, then the recovery root.
     pub(super) fn all(&self) -> impl Iterator<Item = Alternative<'_>> {
-        self.ordinary().chain(self.recovery.iter().map(|root| Alternative::new(1, vec![root])))
+        self.ordinary().chain(self.last_resort())
     }
 
     /// `refresh, hard expiry, recovery limit (u32 seconds each) || count u8 || alternatives (count u8, each u8-length
@@ -227,39 +270,46 @@ impl<'p> Alternative<'p> {
     }
 }
 
-impl Verdict {
-    /// Any alternative allowed: allowed. Else any refused: refused. Else an outage.
-    pub(crate) fn fold(alternatives: impl IntoIterator<Item = Result<(), RootError>>) -> Self {
-        let mut verdict = Self::Outage(RootError::Unreachable);
-        for outcome in alternatives {
-            match outcome {
-                Ok(()) => return Self::Allowed,
-                Err(error @ (RootError::Unreachable | RootError::Throttled)) => {
-                    if matches!(verdict, Self::Outage(_)) {
-                        verdict = Self::Outage(error);
-                    }
-                }
-                Err(error) => verdict = Self::Refused(error),
+impl Shut {
+    /// What the alternatives come to, none of which has allowed: any refused: refused. Else any tampered with: tampered
+    /// with. Else an outage.
+    pub(super) fn fold(alternatives: impl IntoIterator<Item = RootError>) -> Self {
+        alternatives.into_iter().map(Self::of).fold(Self::of(RootError::Unreachable), |worst, next| {
+            match (worst, next) {
+                (Self::Refused(_), _) | (Self::Tampered, Self::Outage(_)) => worst,
+                _ => next,
             }
+        })
+    }
+
+    /// The answer of one alternative: a member that refuses outweighs one that cannot be reached.
+    pub(super) fn of_members<'e>(errors: impl Iterator<Item = &'e RootError>) -> Option<RootError> {
+        let mut errors: Vec<RootError> = errors.copied().collect();
+        errors.sort_by_key(|error| match Self::of(*error) {
+            Self::Refused(_) => 0,
+            Self::Tampered => 1,
+            Self::Outage(_) => 2,
+        });
+        errors.first().copied()
+    }
+
+    fn of(error: RootError) -> Self {
+        match error {
+            RootError::Unreachable | RootError::Throttled => Self::Outage(Outage(error)),
+            RootError::Tampered => Self::Tampered,
+            RootError::Denied | RootError::Disabled | RootError::Destroyed => Self::Refused(error),
         }
-        verdict
     }
+}
 
-    /// The refusal of one alternative: a member that refuses outweighs one that cannot be reached.
-    pub(super) fn of_members(errors: &[RootError]) -> Option<RootError> {
-        let refusal = |error: &&RootError| !matches!(error, RootError::Unreachable | RootError::Throttled);
-        errors.iter().find(refusal).or(errors.first()).copied()
-    }
-
-    pub(crate) fn into_error(self) -> Error {
-        match self {
-            Self::Allowed => Error::internal("an allowed policy is no error"),
-            Self::Refused(error) | Self::Outage(error) => match Error::from(error) {
-                error if error.kind() == ErrorKind::Tampered => error,
-                error => {
-                    Error::new(error.kind(), "the root keys of this tenant do not open its ring").with_source(error)
-                }
-            },
+impl From<Shut> for Error {
+    fn from(shut: Shut) -> Self {
+        match shut {
+            Shut::Tampered => Self::tampered(),
+            Shut::Refused(error) | Shut::Outage(Outage(error)) => {
+                let kind = Self::from(error).kind();
+                Self::new(kind, "the root keys of this tenant do not open its ring").with_source(error)
+            }
         }
     }
 }
@@ -314,14 +364,28 @@ mod tests {
     }
 
     #[test]
-    fn any_allowed_wins_then_any_refusal_then_outage() {
-        use RootError::{Denied, Destroyed, Throttled, Unreachable};
-        assert_eq!(Verdict::fold([Err(Denied), Ok(())]), Verdict::Allowed);
-        assert_eq!(Verdict::fold([Err(Unreachable), Err(Destroyed)]), Verdict::Refused(Destroyed));
-        assert_eq!(Verdict::fold([Err(Destroyed), Err(Unreachable)]), Verdict::Refused(Destroyed));
-        assert_eq!(Verdict::fold([Err(Throttled)]), Verdict::Outage(Throttled));
-        assert_eq!(Verdict::of_members(&[Unreachable, Denied]), Some(Denied));
-        assert_eq!(Verdict::of_members(&[Unreachable]), Some(Unreachable));
+    fn any_refusal_outweighs_then_what_was_tampered_with_then_an_outage() {
+        use RootError::{Denied, Destroyed, Tampered, Throttled, Unreachable};
+        assert_eq!(Shut::fold([Unreachable, Destroyed]), Shut::Refused(Destroyed));
+        assert_eq!(Shut::fold([Destroyed, Unreachable]), Shut::Refused(Destroyed));
+        assert_eq!(Shut::fold([Tampered, Denied, Tampered]), Shut::Refused(Denied));
+        assert_eq!(Shut::fold([Throttled, Tampered, Unreachable]), Shut::Tampered);
+        assert_eq!(Shut::fold([Throttled]), Shut::Outage(Outage(Throttled)));
+        assert_eq!(Shut::of_members([Unreachable, Tampered, Denied].iter()), Some(Denied));
+        assert_eq!(Shut::of_members([Unreachable, Tampered].iter()), Some(Tampered));
+        assert_eq!(Shut::of_members([Unreachable].iter()), Some(Unreachable));
+        assert_eq!(Shut::of_members([].iter()), None);
+    }
+
+    #[test]
+    fn a_policy_states_how_long_a_refusal_takes_at_most() {
+        let policy = Policy::any_of([["a"], ["b"]]).unwrap();
+        let policy = policy.expiries(Duration::from_secs(60), Duration::from_secs(600)).unwrap();
+        let latency = policy.max_revocation_latency();
+        assert_eq!((latency.reachable, latency.unreachable), (Duration::from_secs(70), Duration::from_secs(610)));
+        let day = Duration::from_secs(86_400);
+        let latency = policy.recovery_root("r", day).unwrap().max_revocation_latency();
+        assert_eq!(latency.unreachable, day + CALL_DEADLINE);
     }
 
     #[test]

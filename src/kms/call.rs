@@ -1,10 +1,12 @@
 //! One call of a root key: the id that it is found by afterwards, and how long it may take.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::clock::{Clock, SystemClock};
 use crate::entropy::{Entropy, OsEntropy};
 use crate::error::Result;
 
@@ -52,6 +54,28 @@ impl Call {
     #[must_use]
     pub fn within(&self, patience: Duration) -> Self {
         Self { id: self.id, patience: patience.min(self.patience) }
+    }
+}
+
+/// How long something that needs several calls may take, all of them together.
+pub(crate) struct Patience {
+    /// The system's, as whoever is asked counts it.
+    clock: Arc<SystemClock>,
+    whole: Duration,
+}
+
+impl Patience {
+    /// [`CALL_DEADLINE`] from now.
+    pub(crate) fn new() -> Self {
+        Self::of(CALL_DEADLINE)
+    }
+
+    pub(crate) fn of(whole: Duration) -> Self {
+        Self { clock: SystemClock::new(), whole }
+    }
+
+    pub(crate) fn left(&self) -> Duration {
+        self.whole.saturating_sub(Duration::from_millis(self.clock.monotonic_ms()))
     }
 }
 

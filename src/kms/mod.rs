@@ -13,11 +13,13 @@ mod local;
 mod set;
 #[cfg(feature = "transit")]
 mod transit;
+mod witness;
 
 use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
+pub(crate) use call::Patience;
 pub use call::{CALL_DEADLINE, Call, CallId};
 pub use check::{RootCheck, RootFinding, check_root};
 pub use description::{Connection, RootDescription, RootRight};
@@ -27,6 +29,7 @@ use serde::{Deserialize, Serialize};
 pub use set::RootSet;
 #[cfg(feature = "transit")]
 pub use transit::{TransitBuilder, TransitRoots};
+pub(crate) use witness::{Calls, RootCall, Witnessed};
 
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};

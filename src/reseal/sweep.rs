@@ -57,7 +57,11 @@ impl<'t> Sweeper<'t> {
     }
 
     /// Looks at one page of rows, of the sweep that is under way or a new one.
+    ///
+    /// # Errors
+    /// `KeyRevoked` once the tenant is fenced, though the ring is in hand.
     pub(crate) fn step(&mut self) -> Result<Step> {
+        self.tenant.check_unfenced()?;
         let mut under_way = self.tenant.sweep();
         if !self.tenant.is_newest(&self.ring) {
             self.ring = self.tenant.ring_for_custody()?;

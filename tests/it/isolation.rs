@@ -64,6 +64,11 @@ TenantCustody::propose_policy +    D    D    D    D    D    D    C    +    D    
 TenantCustody::propose_rules +    D    D    D    D    D    D    C    +    D    C
 TenantCustody::withdraw      +    D    D    D    D    D    D    C    +    D    C
 TenantCustody::apply         +    D    D    D    D    D    D    C    +    D    C
+TenantCustody::access + D D D D D D C + D C
+TenantCustody::revoke + D D D D D D C + D C
+TenantCustody::restore + D D D D D D C + D C
+TenantCustody::propose_restore + D D D D D D C + D C
+TenantCustody::propose_recovery + D D D D D D C + D C
 TenantCustody::request_purge + D D D D D D C + D C
 TenantCustody::approve_purge + D D D D D D C + D C
 TenantCustody::cancel_purge + D D D D D D C + D C
@@ -88,6 +93,7 @@ Session::tenant              +    +     +     D      D    +         D       +   
 Session::identity            +    +     +     D      D    +         D       +         +       +      +
 Session::collection          +    +     +     D      D    D         D       C         D       D      C
 Session::collections         +    +     D     D      D    D         D       C         D       D      C
+Session::prefetch_keys       +    +     +     D      D    D         D       C         D       D      C
 Session::drop_collection     +    D     +     D      D    D         D       C         D       D      C
 Session::batch               +    +     +     D      D    +         D       +         +       +      +
 Collection::get              +    +     D     D      D    D         D       C         D       D      C

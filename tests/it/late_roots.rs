@@ -6,8 +6,8 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use strongroom::{
-    Collection, CollectionDef, Custody, ErrorKind, LocalRoots, ManualClock, Result, RootError, RootId, RootKeys,
-    Strongroom, WrapContext, WrapSecret, Wrapped,
+    Collection, CollectionDef, Custody, ErrorKind, Fence, LocalRoots, ManualClock, Policy, Result, RootError, RootId,
+    RootKeys, Strongroom, WrapContext, WrapSecret, Wrapped,
 };
 
 use crate::dated::{self, Dated};
@@ -168,4 +168,38 @@ fn a_repair_under_way_brings_no_purged_ring_back() {
     assert!(left[SLOT_A] != live[SLOT_A] && left[SLOT_B] != live[SLOT_B], "the deleted tenant's ring is back");
     world.make("heir");
     world.write("heir");
+}
+
+#[test]
+fn an_answer_from_before_a_refusal_lifts_no_fence_and_opens_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::open(folder.path());
+    let keys = LocalRoots::open(folder.path().join("keys")).unwrap();
+    keys.generate(&RootId::new("customer").unwrap()).unwrap();
+    let policy = Policy::any_of([["customer"]]).unwrap().expiries(Duration::from_secs(10), Duration::from_secs(20));
+    let policy = policy.unwrap();
+    let spec = strongroom::TenantSpec::new("contoso", ISSUER, "contoso").policy(policy);
+    world.room.custody(&dated::custodian()).unwrap().create_tenant(spec).unwrap();
+    world.write("contoso");
+    let session = world.room.session(&dated::user("contoso"), "contoso").unwrap();
+    let notes = session.collection(&NOTES).unwrap();
+    let own = dated::credential(ISSUER, "contoso", "custodian");
+    let custodian = world.room.tenant_custody(&own, "contoso").unwrap();
+    world.clock.advance(Duration::from_secs(21));
+    // The root key allows the read, but its answer is on the way while the owner takes the key away, and a custodian
+    // hears of that first.
+    let key = folder.path().join("keys/customer.v1.key");
+    let read = world.during(
+        || kind(notes.get(&1)),
+        || {
+            fs::rename(&key, key.with_extension("away")).unwrap();
+            assert_eq!(kind(custodian.keys()), Some(ErrorKind::KeyRevoked));
+        },
+    );
+    assert_eq!(read, Some(ErrorKind::KeyRevoked));
+    assert_eq!(custodian.access().unwrap().fence, Some(Fence::Observed));
+    fs::rename(key.with_extension("away"), &key).unwrap();
+    world.clock.advance(Duration::from_secs(1));
+    world.room.session(&dated::user("contoso"), "contoso").unwrap();
+    assert_eq!(custodian.access().unwrap().fence, None);
 }

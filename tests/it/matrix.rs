@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use strongroom::{
-    CanDestroy, Collection, CollectionDef, Destroyable, Durability, Expected, ManualClock, Policy, ResealPlan, Result,
-    RootRotation, Rules, Session, Strongroom, TenantCustody, TenantSpec, Trail, Version, WriteBatch,
+    CanDestroy, Collection, CollectionDef, Destroyable, Durability, Expected, Fence, ManualClock, Policy, ResealPlan,
+    Result, RootRotation, Rules, Session, Strongroom, TenantCustody, TenantSpec, Trail, Version, WriteBatch,
 };
 
 use strongroom::desk::{Act, Done, Reply, Request};
@@ -75,6 +75,7 @@ impl World {
             "Strongroom" => self.at_the_door(method, column),
             "Custody" => self.in_custody(method, column),
             "PurgedTenant" => self.in_purged_tenant(method, column),
+            "TenantCustody" if method == "restore" => self.in_revoked(column),
             "TenantCustody" => self.in_tenant_custody(method, column),
             "CustodyDesk" => self.at_the_desk(method, column),
             "Session" => self.in_session(method, column),
@@ -193,6 +194,11 @@ impl World {
             "proposals" => assert_eq!(custody.proposals()?.len(), 1),
             "propose_policy" => drop(custody.propose_policy(policy(), "another")?),
             "propose_rules" => drop(custody.propose_rules(Rules::default(), "another")?),
+            "access" => assert_eq!(custody.access()?.fence, None),
+            "revoke" => custody.revoke("suspicious reads")?,
+            "restore" => custody.restore("a false alarm")?,
+            "propose_restore" => drop(custody.propose_restore("a false alarm")?),
+            "propose_recovery" => drop(custody.propose_recovery(policy(), "lost")?),
             "withdraw" => custody.withdraw(number)?,
             "audit_events" => assert!(!custody.audit_events(0, 10)?.is_empty()),
             "audit_verify" => assert!(custody.audit_verify(None)?.size > 0),
@@ -203,6 +209,18 @@ impl World {
             _ => panic!("no call for TenantCustody::{method}"),
         }
         Ok(())
+    }
+
+    /// Access was revoked before, and stays so unless this one may restore it.
+    fn in_revoked(&self, column: &str) -> Result<()> {
+        let right = self.room.tenant_custody(&own_custodian("right"), "contoso").unwrap();
+        right.revoke("there before").unwrap();
+        let outcome = self.in_tenant_custody("restore", column);
+        if let (Err(_), Ok(access)) = (&outcome, right.access()) {
+            assert_eq!(access.fence, Some(Fence::Ordered));
+            right.restore("as it was").unwrap();
+        }
+        outcome
     }
 
     fn in_purged_tenant(&self, method: &str, column: &str) -> Result<()> {
@@ -289,6 +307,7 @@ impl World {
             "identity" => assert_eq!(session.identity().speaker().tenant, "contoso"),
             "collection" => drop(session.collection(&NOTES)?),
             "collections" => assert_eq!(session.collections()?.len(), 1),
+            "prefetch_keys" => assert!(!session.prefetch_keys()?.left().is_zero()),
             "drop_collection" => session.drop_collection("notes")?,
             "batch" => drop(session.batch()),
             _ => panic!("no call for Session::{method}"),

@@ -106,7 +106,12 @@ impl TenantAct {
             Self::Apply { proposal } => {
                 let applied = custody.check_apply(proposal)?.change;
                 let (part, now) = match &applied {
-                    ProposedChange::Policy(_) => ("policy", ProposedChange::Policy(custody.check_epoch()?.0)),
+                    ProposedChange::Policy(_) | ProposedChange::Recovery(_) => {
+                        ("policy", ProposedChange::Policy(custody.check_epoch()?.0))
+                    }
+                    ProposedChange::Restore => {
+                        return Ok(change("access", Some("revoked".to_owned()), Some("open".to_owned())));
+                    }
                     ProposedChange::Rules(_) => ("rules", ProposedChange::Rules(custody.rules()?)),
                 };
                 Ok(change(part, Some(shown(&now)), Some(shown(&applied))))
@@ -118,7 +123,8 @@ impl TenantAct {
 /// A policy or rules, as JSON.
 fn shown(change: &ProposedChange) -> String {
     let json = match change {
-        ProposedChange::Policy(policy) => serde_json::to_string(policy),
+        ProposedChange::Policy(policy) | ProposedChange::Recovery(policy) => serde_json::to_string(policy),
+        ProposedChange::Restore => serde_json::to_string("access is restored"),
         ProposedChange::Rules(rules) => serde_json::to_string(rules),
     };
     json.unwrap_or_default()

@@ -8,7 +8,7 @@ mod transplants;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use strongroom::{CollectionDef, ErrorKind, Session, Strongroom};
+use strongroom::{Builder, CollectionDef, ErrorKind, Session, Strongroom};
 
 use crate::folders;
 use crate::support::{self, ISSUER, user};
@@ -110,8 +110,12 @@ impl Sample {
 }
 
 fn open_with(store: &Path, roots: Witness) -> strongroom::Result<Strongroom> {
+    builder(store, roots).open()
+}
+
+fn builder(store: &Path, roots: Witness) -> Builder {
     let builder = Strongroom::builder(store, roots, support::Plain);
-    builder.service_speaker(ISSUER, "service").boxes_per_cell(BOXES).open()
+    builder.service_speaker(ISSUER, "service").boxes_per_cell(BOXES)
 }
 
 /// A session that may only read, so that nothing that is missing is made.
