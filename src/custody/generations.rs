@@ -78,9 +78,9 @@ pub enum Blocker {
 pub struct RetireReport {
     /// The generation whose key is in neither slot any more.
     pub generation: u32,
-    /// The root keys and versions that wrap the epoch. Where the disk keeps what is overwritten (copy-on-write file
-    /// systems, snapshots of the volume, flash), an old copy of the ring opens with them, or with those of earlier epochs
-    /// in which the generation lived, until they are destroyed.
+    /// The root keys and versions that wrap the epoch, and those that wrapped earlier ones in which the generation was
+    /// there. Where the disk keeps what is overwritten (copy-on-write file systems, snapshots of the volume, flash), an
+    /// old copy of the ring opens with them until they are destroyed.
     pub roots: Vec<(RootId, String)>,
     /// The escrow that the tenant's ring was last exported into, if any: it holds the key still.
     pub escrow: Option<OutstandingEscrow>,
@@ -149,7 +149,14 @@ impl TenantCustody {
         self.check()?;
         let generation = proof.0.generation();
         let ring = self.directory.retire_generation(&self.tenant, proof.0, &self.identity.actor())?;
-        let roots = ring.root_versions().map(|(root, version)| (root.clone(), version.to_owned())).collect();
+        let mut roots: Vec<_> =
+            ring.root_versions().map(|(root, version)| (root.clone(), version.to_owned())).collect();
+        for past in self.directory.past_roots(&self.tenant, Some(generation))? {
+            let version = past.version()?;
+            if !roots.contains(&version) {
+                roots.push(version);
+            }
+        }
         Ok(RetireReport { generation, roots, escrow: self.outstanding_escrow()? })
     }
 

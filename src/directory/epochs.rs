@@ -9,6 +9,7 @@ use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use super::entries::Entry;
+use super::past::PastEpoch;
 use super::row::{Epoch, Fence};
 use super::tenant::{Keeping, Tenant};
 use super::{Directory, Status, TENANTS};
@@ -28,6 +29,8 @@ const TOGETHER: usize = 512;
 struct Turn {
     tenant: Arc<Tenant>,
     change: Change,
+    /// What it is under now.
+    past: PastEpoch,
 }
 
 /// What became of one tenant's ring in a run over many.
@@ -61,8 +64,7 @@ impl Directory {
     /// epoch is whole then, unless the error is the disk's: then it is one or the other.
     pub(crate) fn begin_epoch(&self, tenant: &Arc<Tenant>, policy: Option<Policy>, event: &Event) -> Result<()> {
         let ring = tenant.ring_for_custody()?;
-        let change = self.prepare_epoch(tenant, &ring, policy)?;
-        self.commit_epoch(tenant, change, event)
+        self.commit_epoch(self.prepare_epoch(tenant, &ring, policy)?, event)
     }
 
     /// Begins an epoch under another policy though the root keys of this one do not open the ring: by the recovery root, on
@@ -83,12 +85,10 @@ impl Directory {
         }
         self.prove_new_roots(tenant, &policy)?;
         let ring = tenant.open_by_recovery(&Leave::Order(order), &event.actor)?;
-        let change = self.prepare_epoch(tenant, &ring, Some(policy))?;
-        self.commit_epoch(tenant, change, event)
+        self.commit_epoch(self.prepare_epoch(tenant, &ring, Some(policy))?, event)
     }
 
-    fn commit_epoch(&self, tenant: &Arc<Tenant>, change: Change, event: &Event) -> Result<()> {
-        let turn = Turn { tenant: tenant.clone(), change };
+    fn commit_epoch(&self, turn: Turn, event: &Event) -> Result<()> {
         let moved = self.commit_epochs(vec![turn], event)?;
         match moved.into_iter().next() {
             Some((_, Moved::Not(error))) => Err(error),
@@ -122,7 +122,7 @@ impl Directory {
                         moved.push((tenant.clone(), Moved::Not(Error::new(ErrorKind::KeyRevoked, revoked))));
                     }
                     Ok(Some(false)) => match self.prepare_newest(tenant) {
-                        Ok(change) => turns.push(Turn { tenant: tenant.clone(), change }),
+                        Ok(turn) => turns.push(turn),
                         Err(error) => moved.push((tenant.clone(), Moved::Not(error))),
                     },
                     Err(error) => moved.push((tenant.clone(), Moved::Not(error))),
@@ -205,21 +205,23 @@ impl Directory {
         keeping.sequence = change.sequence();
         let ring = Arc::new(change.into_ring());
         let event = event.detail("generation", ring.write_generation());
-        self.write_keepings([(tenant, keeping)], [(tenant.incarnation(), event)])?;
+        let batch = Batch::new(Durability::Synced);
+        self.write_keepings(batch, [(tenant, keeping)], [(tenant.incarnation(), event)])?;
         tenant.keys().replace(&ring);
         tenant.happened(step(&ring), &ring)?;
         Ok(ring)
     }
 
-    fn prepare_newest(&self, tenant: &Tenant) -> Result<Change> {
+    fn prepare_newest(&self, tenant: &Arc<Tenant>) -> Result<Turn> {
         self.prepare_epoch(tenant, &*tenant.ring_for_custody()?, None)
     }
 
-    fn prepare_epoch(&self, tenant: &Tenant, ring: &Ring, policy: Option<Policy>) -> Result<Change> {
+    fn prepare_epoch(&self, tenant: &Arc<Tenant>, ring: &Ring, policy: Option<Policy>) -> Result<Turn> {
         let keeping = tenant.keeping();
         let newest = keeping.next.as_ref().map_or(keeping.epoch.number, |next| next.number.max(keeping.epoch.number));
         let policy = policy.unwrap_or_else(|| ring.policy().clone());
-        Change::epoch(ring, policy, newest + 1, &**self.register.roots(), self.entropy())
+        let change = Change::epoch(ring, policy, newest + 1, &**self.register.roots(), self.entropy())?;
+        Ok(Turn { tenant: tenant.clone(), change, past: PastEpoch::of(ring) })
     }
 
     /// Begins the epochs that were prepared, with the syncs of one for each cell. Those tenants are left out whose rings
@@ -232,18 +234,19 @@ impl Directory {
         let tenants: Vec<Arc<Tenant>> = turns.iter().map(|turn| turn.tenant.clone()).collect();
         let _rows: Vec<MutexGuard<'_, ()>> = tenants.iter().map(|tenant| tenant.begin_row_change()).collect();
         let (mut moved, mut cells) = (Vec::with_capacity(turns.len()), BTreeMap::<u32, Vec<Turn>>::new());
-        let mut rows = Vec::with_capacity(turns.len());
+        let (mut rows, mut batch) = (Vec::with_capacity(turns.len()), Batch::new(Durability::Synced));
         for turn in turns {
             match check_unchanged(&turn.tenant, &turn.change) {
                 Ok(keeping) => {
                     let next = Epoch::from_belief(turn.change.epoch_belief()).map(Box::new);
                     rows.push((turn.tenant.clone(), Keeping { next, ..keeping }));
+                    self.put_past_epoch(&mut batch, &turn.past)?;
                     cells.entry(turn.tenant.cell_number()).or_default().push(turn);
                 }
                 Err(error) => moved.push((turn.tenant, Moved::Not(error))),
             }
         }
-        self.write_keepings(rows.iter().map(|(tenant, keeping)| (&**tenant, keeping.clone())), [])?;
+        self.write_keepings(batch, rows.iter().map(|(tenant, keeping)| (&**tenant, keeping.clone())), [])?;
         let mut rows = Vec::new();
         for (cell, turns) in &cells {
             let changes = turns.iter().map(|turn| (turn.tenant.box_number(), &turn.change));
@@ -260,8 +263,9 @@ impl Directory {
         }
         let entries: Vec<Entry> = rows.iter().map(|(turn, _)| turn.entry(event)).collect();
         moved.extend(rows.iter().map(|(turn, _)| (turn.tenant.clone(), Moved::Now)));
-        self.write_keepings(rows.into_iter().map(|(turn, keeping)| (&*turn.tenant, keeping)), entries)?;
-        for Turn { tenant, change } in cells.into_values().flatten() {
+        let batch = Batch::new(Durability::Synced);
+        self.write_keepings(batch, rows.into_iter().map(|(turn, keeping)| (&*turn.tenant, keeping)), entries)?;
+        for Turn { tenant, change, .. } in cells.into_values().flatten() {
             if tenant.keeping().epoch.number == change.epoch_belief().epoch {
                 tenant.keys().replace(&Arc::new(change.into_ring()));
             }
@@ -269,14 +273,14 @@ impl Directory {
         Ok(moved)
     }
 
-    /// Writes rows and what the trails say of them in one batch, durably, and then knows them.
+    /// Adds rows and what the trails say of them to a batch, writes it, and then knows them.
     fn write_keepings<'t>(
         &self,
+        mut batch: Batch,
         rows: impl IntoIterator<Item = (&'t Tenant, Keeping)>,
         entries: impl IntoIterator<Item = Entry>,
     ) -> Result<()> {
         let rows: Vec<_> = rows.into_iter().collect();
-        let mut batch = Batch::new(Durability::Synced);
         for (tenant, keeping) in &rows {
             let row = tenant.row_with(tenant.status(), keeping.clone());
             self.register.put(&mut batch, TENANTS, &[row.name.as_str().as_bytes()], &row)?;

@@ -10,6 +10,7 @@ mod fences;
 mod health;
 mod known;
 mod loading;
+mod past;
 mod placement;
 mod purge;
 mod row;
@@ -371,6 +372,7 @@ impl Directory {
         let mut batch = Batch::new(Durability::Synced);
         self.register.delete(&mut batch, TENANTS, &[tenant.name().as_str().as_bytes()])?;
         self.end_upkeep(&mut batch, tenant)?;
+        self.forget_past_epochs(&mut batch, tenant)?;
         let [cell, number] = dirty_key(place);
         match is_clean {
             // A mark that is older than this deletion must not outlive it: the box is about to be somebody's.

@@ -92,15 +92,9 @@ impl Copies {
 impl Remains {
     fn add(&mut self, parsed: &Parsed, roots: &dyn RootKeys) {
         self.epochs.push(parsed.epoch);
-        for (root, Wrapped { version, bytes }) in &parsed.roots {
-            self.push(TraceKind::WrappedSecret, bytes);
-            let probe = RootProbe {
-                root: root.as_str().to_owned(),
-                version: version.clone(),
-                epoch: parsed.epoch,
-                shape: shape_of(bytes),
-            };
-            self.roots.push(probe);
+        for (root, wrapped) in &parsed.roots {
+            self.push(TraceKind::WrappedSecret, &wrapped.bytes);
+            self.roots.push(RootProbe::of(root, wrapped, parsed.epoch));
         }
         parsed.seals.iter().for_each(|(_, sealed)| self.push(TraceKind::SealedRingKey, sealed));
         self.push(TraceKind::SealedKeyset, &parsed.keyset);
@@ -145,6 +139,21 @@ impl Remains {
 }
 
 impl RootProbe {
+    /// Of every root key that wraps the epoch of a ring.
+    pub(crate) fn all_of(ring: &Ring) -> Vec<Self> {
+        let origin = ring.origin();
+        origin.roots.iter().map(|(root, wrapped)| Self::of(root, wrapped, origin.epoch)).collect()
+    }
+
+    fn of(root: &RootId, Wrapped { version, bytes }: &Wrapped, epoch: u32) -> Self {
+        Self { root: root.as_str().to_owned(), version: version.clone(), epoch, shape: shape_of(bytes) }
+    }
+
+    /// The root key and its version.
+    pub(crate) fn version(self) -> Result<(RootId, String)> {
+        Ok((RootId::new(self.root)?, self.version))
+    }
+
     /// How the root key answers for this version now: `Destroyed` if it is gone for good, and `Tampered` if it lives,
     /// because it has never wrapped this.
     ///

@@ -284,7 +284,9 @@ impl Directory {
         tenant.check_home()?;
         let place = (tenant.cell_number(), tenant.box_number());
         let copies = self.cells.with_rings(place.0, |rings| keys::copies_of(rings, place.1, tenant.incarnation()))?;
-        let Remains { traces, epochs, generations, roots, has_opened } = copies.remains(&**self.register.roots());
+        let Remains { traces, epochs, generations, mut roots, has_opened } = copies.remains(&**self.register.roots());
+        let past = self.past_roots(tenant, None)?.into_iter().filter(|past| !roots.contains(past)).collect::<Vec<_>>();
+        roots.extend(past);
         let escrowed = self.escrows_with(tenant.incarnation())?.into_iter().map(|(number, escrow)| Escrowed {
             number,
             through: number,

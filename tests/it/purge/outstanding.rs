@@ -4,9 +4,9 @@
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
 
-use strongroom::ErrorKind;
 use strongroom::backup::{EscrowKey, EscrowLock};
-use strongroom::purge::PurgeStage;
+use strongroom::purge::{PurgeStage, RootState};
+use strongroom::{ErrorKind, Policy, RootId};
 
 use super::*;
 
@@ -58,6 +58,36 @@ fn every_escrow_that_ever_held_the_ring_is_listed() {
     let second = receipt(&room);
     assert!(second.escrows.iter().all(|escrow| escrow.destroyed.as_ref().unwrap().subject == "anna"));
     assert_eq!(second.missing.len(), 1, "the root version lives: {:?}", second.missing);
+}
+
+#[test]
+fn no_receipt_is_final_while_the_root_version_of_an_earlier_epoch_lives() {
+    let (folder, clock) = (tempfile::tempdir().unwrap(), clock());
+    let room = on_disk(folder.path(), &clock).open().unwrap();
+    let policy = Policy::any_of([["customer"]]).unwrap();
+    let spec = TenantSpec::new("contoso", ISSUER, "contoso").policy(policy);
+    room.custody(SERVICE).unwrap().create_tenant(spec).unwrap();
+    let (elsewhere, customer) =
+        (LocalRoots::open(folder.path().join("keys")).unwrap(), RootId::new("customer").unwrap());
+    // A copy of the ring as it was in the first epoch, in somebody's hands.
+    let stray = fs::read(folder.path().join("store/cells/0000/rings")).unwrap();
+    elsewhere.generate(&customer).unwrap();
+    custody(&room, ANNA).rotate_roots().unwrap();
+    purge(&room, &clock);
+    let versions =
+        |room: &Strongroom| receipt(room).roots.into_iter().map(|root| (root.version, root.state)).collect::<Vec<_>>();
+    let both = |first, second| vec![("v2".to_owned(), second), ("v1".to_owned(), first)];
+    assert_eq!(versions(&room), both(RootState::Alive, RootState::Alive));
+    // What the earlier version still opens, put where the store looks: it is found, and it opens.
+    fs::write(folder.path().join("store/stray"), &stray).unwrap();
+    assert_eq!(purged(&room).prove(|_| {}).unwrap().stage, PurgeStage::NeedsAttention, "the control");
+    fs::remove_file(folder.path().join("store/stray")).unwrap();
+    purged(&room).prove(|_| {}).unwrap();
+    elsewhere.destroy(&customer, "v2").unwrap();
+    assert_eq!(purged(&room).finalize().unwrap().stage, PurgeStage::Proven, "the version of before lives");
+    assert_eq!(versions(&room), both(RootState::Alive, RootState::Destroyed));
+    elsewhere.destroy(&customer, "v1").unwrap();
+    assert_eq!(purged(&room).finalize().unwrap().stage, PurgeStage::Final);
 }
 
 /// Overwrites both slots of a box of the first cell, as a disk might.
