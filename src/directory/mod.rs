@@ -26,6 +26,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use charter::check_reason;
 pub use charter::{Person, Proposal, ProposedChange, Rules};
 pub(crate) use create::{Newcomer, in_specs};
 use entries::Entry;
