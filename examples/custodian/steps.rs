@@ -83,14 +83,14 @@ fn wait_for_reseal(asker: &Asker<'_>, tenant: &str) -> Result<Output, Failure> {
 fn retire(asker: &Asker<'_>, tenant: &str, generation: Option<u32>, reseal: bool) -> Result<Output, Failure> {
     // What a sweep has proven is known until the store is closed, and this store has just been opened.
     let sweeps = reseal || matches!(asker.door, Door::Store(_));
-    let mut answers = Vec::new();
-    if sweeps {
-        answers.push(asker.ask_own(tenant, TenantAct::Reseal { bytes_per_second: None })?);
-    }
     let living: Vec<u32> = keys(asker, tenant)?.generations.iter().map(|living| living.number).collect();
     let older = &living[..living.len().saturating_sub(1)];
     if generation.is_none() && older.is_empty() {
         return Ok(Output::text("nothing to retire: there is only one generation"));
+    }
+    let mut answers = Vec::new();
+    if sweeps {
+        answers.push(asker.ask_own(tenant, TenantAct::Reseal { bytes_per_second: None })?);
     }
     for generation in generation.map_or(older.to_vec(), |generation| vec![generation]) {
         let would_have_moved = asker.dry_run && sweeps && older.contains(&generation);

@@ -5,7 +5,7 @@ mod purges;
 
 use strongroom::backup::BackupKind;
 use strongroom::desk::{Change, Done};
-use strongroom::{Grade, TenantName};
+use strongroom::{Grade, RootFinding, TenantName};
 
 pub use self::purges::{note, purge_line, receipt};
 
@@ -48,7 +48,7 @@ pub fn of(done: &Done) -> String {
         }
         Done::Checked(check) => {
             let proven = format!("{} {} wraps and unwraps", check.root, check.version);
-            lines(std::iter::once(proven).chain(check.findings.iter().map(|finding| format!("  {finding:?}"))))
+            lines(std::iter::once(proven).chain(check.findings.iter().map(|known| format!("  {}", finding(*known)))))
         }
         Done::Events(events) => lines(events.iter().map(|event| {
             let text = |member: &str| event[member].as_str().unwrap_or_default().to_owned();
@@ -69,6 +69,22 @@ pub fn of(done: &Done) -> String {
             report.left.len()
         ),
         other => keys::of(other).or_else(|| purges::of(other)).unwrap_or_else(|| words_of_files(other)),
+    }
+}
+
+/// What an owner should know of a root key.
+fn finding(finding: RootFinding) -> &'static str {
+    match finding {
+        RootFinding::ContextIgnored => "FAULT: what it wrapped for one tenant or epoch it unwrapped for another",
+        RootFinding::RecreatesMissingKeys => "wrapping under a key that is gone makes a new one of its name",
+        RootFinding::Exportable => "the key's own bytes can be had from its provider",
+        RootFinding::DeletionAllowed => "the key can be deleted, by mistake too",
+        RootFinding::MoreRightsThanNeeded => "our token may do more with it than wrap, unwrap and describe",
+        RootFinding::AnyoneCanWrap => "it has a public half, with which anybody can wrap: good for tenants only",
+        RootFinding::ContextNotBound => "it binds no context by itself; the key derived from what it wraps does",
+        RootFinding::OldVersionsUnwrap => "versions before the current one still unwrap",
+        RootFinding::NotDescribed => "its provider does not say what it is, or not to us",
+        _ => "something that this tool does not know",
     }
 }
 

@@ -109,15 +109,14 @@ impl TenantCustody {
         Ok(self.directory.charter(&self.tenant)?.applicable(proposal, &self.identity.person())?.clone())
     }
 
-    /// Whether a purge could be asked for, and until when it would wait, in seconds since 1970.
+    /// Whether a purge could be asked for, and how long it would wait at least, in seconds.
     pub(super) fn check_request_purge(&self, reason: &str) -> Result<u64> {
         self.check()?;
         check_reason(reason)?;
         if self.directory.purge(self.tenant.incarnation())?.is_some() {
             return Err(Error::conflict("a purge of the tenant has been requested already"));
         }
-        let cooling_off_secs = self.rules()?.cooling_off_secs;
-        Ok((self.clock.wall_ms() / 1000).saturating_add(cooling_off_secs))
+        Ok(self.rules()?.cooling_off_secs)
     }
 
     /// Whether the purge could be approved, and how far it has come.

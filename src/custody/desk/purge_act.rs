@@ -116,8 +116,8 @@ pub(super) fn plan(act: TenantAct, custody: &TenantCustody) -> Result<Vec<Change
     };
     match act {
         TenantAct::RequestPurge { reason } => {
-            let due_secs = custody.check_request_purge(&reason)?;
-            let to = format!("requested, and not to be carried out before second {due_secs} since 1970");
+            let wait_secs = custody.check_request_purge(&reason)?;
+            let to = format!("requested, and not to be carried out before {wait_secs} seconds have passed");
             let access = Change {
                 of: format!("access to {tenant}"),
                 from: Some("as it is".to_owned()),

@@ -152,9 +152,11 @@ fn rings_come_back_from_an_escrow_over_the_desk() {
         tenants: tenants.iter().map(|&name| name.to_owned()).collect(),
     };
     damage_a_ring(folder.path());
+    std::os::unix::fs::symlink(folder.path().join("vault/by-key.age"), folder.path().join("vault/link.age")).unwrap();
     let dry = |act| ask_as(&desk, CUSTODIAN, act, true);
     for refused in [&ask as &dyn Fn(&CustodyDesk, Act) -> Result<Done, ErrorKind>, &|_, act| dry(act)] {
         assert_eq!(refused(&desk, import("../keys/service.v1.key", identity(), &[])), Err(ErrorKind::Invalid));
+        assert_eq!(refused(&desk, import("link.age", identity(), &[])), Err(ErrorKind::Invalid), "no file");
         assert_eq!(refused(&desk, import("missing.age", identity(), &[])), Err(ErrorKind::NotFound));
         assert_eq!(
             refused(&desk, import("by-phrase.age", phrase("wrong horse battery"), &[])),
