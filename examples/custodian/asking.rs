@@ -65,6 +65,15 @@ pub fn bar() -> ProgressBar {
     bar
 }
 
+/// The same for whoever waits, and counts nothing.
+pub fn waiting() -> ProgressBar {
+    let bar = bar();
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
+        bar.set_style(style);
+    }
+    bar
+}
+
 fn show_length(bar: &ProgressBar) {
     if let Ok(style) = ProgressStyle::with_template("{wide_bar} {pos} of {len} {msg}  {eta}") {
         bar.set_style(style);

@@ -80,6 +80,12 @@ impl Output {
         Self { failure, ..Self::new(json, words) }
     }
 
+    /// With a word for people on what comes next.
+    pub fn noting(mut self, note: &str) -> Self {
+        self.words = format!("{}\n  {note}", self.words);
+        self
+    }
+
     pub fn print(self, as_json: bool) -> ExitCode {
         match as_json {
             true => println!("{}", self.json),

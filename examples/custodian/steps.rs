@@ -32,6 +32,11 @@ pub fn run(command: &Command, asker: &Asker<'_>) -> Result<Option<Output>, Failu
         Command::Purge(Purge::Receipt { whose, file: Some(file), number }) if !asker.dry_run => {
             keep_receipt(asker, whose, file, *number)?
         }
+        Command::Purge(Purge::Declare { whose, escrow, reason }) if !asker.dry_run => {
+            let act = PurgedAct::DeclareEscrowDestroyed { escrow: *escrow, reason: reason.clone() };
+            let done = asker.ask(of_purged(whose, act))?;
+            Output::of(vec![done]).noting("The next receipt tells of it: custodian purge finalize")
+        }
         _ => return Ok(None),
     }))
 }
@@ -134,7 +139,7 @@ fn show_purge(asker: &Asker<'_>, whose: &Purged, wait: bool) -> Result<Output, F
     if asker.dry_run {
         return Ok(Output::of(vec![Done::Planned(Vec::new())]));
     }
-    let bar = asking::bar();
+    let bar = asking::waiting();
     loop {
         let status = purge_status(asker, whose)?;
         let Some(status) = status else {
@@ -167,7 +172,7 @@ fn execute(asker: &Asker<'_>, tenant: &str, yes: bool, wait: bool) -> Result<Out
 }
 
 fn wait_until_due(asker: &Asker<'_>, whose: &Purged) -> Result<(), Failure> {
-    let (bar, clock) = (asking::bar(), SystemClock::new());
+    let (bar, clock) = (asking::waiting(), SystemClock::new());
     while let Some(status) = purge_status(asker, whose)? {
         let is_due = status.approved.is_some() && status.due_secs <= clock.wall_ms() / 1000;
         if is_due || status.destroyed_secs.is_some() {

@@ -74,15 +74,17 @@ fn blocker(blocker: &Blocker) -> String {
         Blocker::Newest => "it is the newest; custodian rotate makes another".to_owned(),
         Blocker::Writers => "writes that began under it are still under way; try again in a moment".to_owned(),
         Blocker::Records { met, bytes, unreadable, percent } => {
-            let sweep = match percent {
-                Some(percent) => format!("the sweep under way, {percent}% done, has met"),
-                None => "the last sweep, if there was one since the store was opened, has met".to_owned(),
+            let beginning = "records of it may be left";
+            let met = match (percent, met) {
+                (Some(percent), _) => format!("the sweep under way, {percent}% done, has met {met}, {bytes} bytes"),
+                (None, 0) => "no sweep since the store was opened has proven that none is".to_owned(),
+                (None, _) => format!("the last sweep has met {met}, {bytes} bytes"),
             };
             let unreadable = match unreadable {
                 0 => String::new(),
                 count => format!("; {count} of them do not authenticate, and have to be replaced or deleted"),
             };
-            format!("records of it may be left: {sweep} {met}, {bytes} bytes{unreadable}; custodian reseal moves them")
+            format!("{beginning}: {met}{unreadable}; custodian reseal moves them")
         }
         Blocker::Scans(count) => format!("{count} scans are open that began before; they end with their sessions"),
         Blocker::Backups(count) => format!("{count} backups are under way; try again when they are done"),
