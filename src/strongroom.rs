@@ -214,6 +214,10 @@ impl Doors for Strongroom {
     fn tenant_custody(&self, credential: &str, tenant: &str) -> Result<TenantCustody> {
         self.tenant_custody(credential, tenant)
     }
+
+    fn purged_tenant(&self, credential: &str, tenant: &str) -> Result<PurgedTenant> {
+        self.purged_tenant(credential, tenant)
+    }
 }
 
 /// A door, and where it is counted whom it does not admit.

@@ -5,6 +5,12 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
+mod proofs;
+mod records;
+
+pub use self::proofs::{Audit, Purge, Purged, VerifyReceipt};
+pub use self::records::{Backup, Restore, RestoreTerms, Ring};
+
 const EXAMPLES: &str = "\
 Begin:
   custodian init --store room/store --keys room/keys --jwks issuer/jwks.json \\
@@ -21,6 +27,14 @@ other users of the machine could see it. It needs the role `strongroom.custodian
 
 Exit codes: 0 done; 1 usage, or a request that is wrong in itself; 2 refused (denied, not found, in conflict, revoked,
 expired); 3 unreachable, or the outcome is unknown: try again; 4 something does not verify: look before you go on.";
+
+const INIT: &str = "\
+custodian init --store room/store --keys room/keys --jwks issuer/jwks.json --issuer https://id.example --audience mail
+
+With root keys in a vault (OpenBao, HashiCorp Vault), an AppRole or an agent's token; secrets stay in their files:
+  --vault address=https://vault.example:8200,ca=ca.pem,root=contoso:contoso-key,role-id=..,secret-id-file=secret-id
+  --vault address=https://vault.example:8200,ca=ca.pem,root=a:key-a,root=b:key-b,token-file=/run/agent/token
+Also: mount=transit, namespace=.., login-mount=approle, and plain-http-on-loopback=true for an agent on 127.0.0.1.";
 
 /// Keeps the keys of a strongroom's tenants: makes, suspends and deletes tenants, rotates their keys, changes who must
 /// consent, backs up and restores, and reads no record.
@@ -69,6 +83,9 @@ pub struct Settings {
     /// The folder of a region; may be given several times
     #[arg(long = "region", global = true, value_name = "NAME=FOLDER")]
     pub regions: Vec<String>,
+    /// A vault with root keys; `init --help` has an example. May be given several times
+    #[arg(long = "vault", global = true, value_name = "WHAT=HOW,..")]
+    pub vaults: Vec<String>,
     /// The Unix socket of a running service
     #[arg(long, global = true, value_name = "PATH")]
     pub socket: Option<PathBuf>,
@@ -80,6 +97,7 @@ pub struct Settings {
 #[derive(Subcommand)]
 pub enum Command {
     /// Writes the settings that are given into a file, so that nobody types them again
+    #[command(after_help = INIT)]
     Init {
         /// Replaces a file that is there
         #[arg(long)]
@@ -123,6 +141,47 @@ pub enum Command {
         #[arg(long)]
         roots: bool,
     },
+    /// Counts a tenant's records by the generation of the key that seals them, for its own custodians
+    #[command(after_help = "custodian census contoso    reads every row, and no record")]
+    Census {
+        /// The tenant
+        tenant: String,
+    },
+    /// Moves a tenant's records to the newest generation of its key while everybody works, for its own custodians
+    #[command(
+        after_help = "custodian reseal contoso --rate 20000000    20 MB in a second, to leave room for others\n\n\
+                      What is interrupted goes on with the same command, and in the background of a running service. \
+                      --wait moves nothing itself: it waits until the store, which rotates by age, is done."
+    )]
+    Reseal {
+        /// The tenant
+        tenant: String,
+        /// Bytes that it may read and write in a second
+        #[arg(long, value_name = "BYTES", conflicts_with = "wait")]
+        rate: Option<u64>,
+        /// Waits for what the store does in the background
+        #[arg(long)]
+        wait: bool,
+    },
+    /// Destroys the key of a generation that nothing needs any more, for the tenant's own custodians
+    #[command(after_help = "custodian rotate contoso; custodian reseal contoso; custodian retire contoso\n\n\
+                      The proof that no record needs a key is known until the store is closed. So on a closed store this \
+                      moves and counts the records first, as it does with --reseal.")]
+    Retire {
+        /// The tenant
+        tenant: String,
+        /// The generation; every one that can go unless said otherwise
+        generation: Option<u32>,
+        /// Moves the records to the newest generation first
+        #[arg(long)]
+        reseal: bool,
+    },
+    /// Destroys a tenant's keys for good, with proof: for its own custodians
+    #[command(subcommand)]
+    Purge(Purge),
+    /// Verifies the receipt of a purge against an exported trail, without the store and without a token
+    #[command(after_help = proofs::VERIFY)]
+    Verify(VerifyReceipt),
     /// Makes a recovery key: its secret half into a new file, what to seal escrows to on the screen
     RecoveryKey {
         /// The file, which must not be there
@@ -299,174 +358,5 @@ pub enum Policy {
         tenant: String,
         /// The number of the proposal
         proposal: u32,
-    },
-}
-
-/// Over a socket, folders are the names that the service has given to folders of its own machine.
-#[derive(Subcommand)]
-pub enum Ring {
-    /// All rings, sealed to recovery keys, or to the passphrase in the environment
-    Export {
-        /// A new file; over a socket, as NAME/FILE
-        file: PathBuf,
-        /// A recovery key (age1..); may be given several times
-        #[arg(long = "recipient", value_name = "KEY")]
-        recipients: Vec<String>,
-    },
-}
-
-#[derive(Subcommand)]
-pub enum Backup {
-    /// Makes a backup; what is unchanged is not copied again
-    Make {
-        /// The folder of backups; over a socket, its name
-        folder: PathBuf,
-        /// Only this cell
-        #[arg(long, value_name = "N", conflicts_with = "tenant")]
-        cell: Option<u32>,
-        /// Only this tenant
-        #[arg(long, value_name = "NAME")]
-        tenant: Option<String>,
-        /// Though no escrow holds the rings
-        #[arg(long)]
-        escrow_never: bool,
-        /// Though cells have failed or rings are damaged
-        #[arg(long)]
-        accept_gaps: bool,
-    },
-    /// The backups in a folder
-    List {
-        /// The folder of backups; over a socket, its name
-        folder: PathBuf,
-    },
-    /// Reads every byte of a backup
-    Verify {
-        /// The folder of backups; over a socket, its name
-        folder: PathBuf,
-        /// Which backup; the newest unless said otherwise
-        #[arg(long, value_name = "N")]
-        number: Option<u64>,
-    },
-    /// Restores a backup into an absent folder, opens every record, and removes it; needs no token
-    Drill {
-        /// The folder of backups
-        folder: PathBuf,
-        /// The escrow of the rings
-        escrow: PathBuf,
-        /// The absent folder
-        scratch: PathBuf,
-        #[command(flatten)]
-        terms: RestoreTerms,
-    },
-}
-
-#[derive(Args)]
-pub struct RestoreTerms {
-    /// The secret half of a recovery key, to open the escrow; else the passphrase in the environment is taken
-    #[arg(long, value_name = "FILE")]
-    pub identity: Option<PathBuf>,
-    /// Which backup; the newest unless said otherwise
-    #[arg(long, value_name = "N")]
-    pub number: Option<u64>,
-    /// Though cells, rings or newer backups are missing or damaged
-    #[arg(long)]
-    pub accept_gaps: bool,
-}
-
-/// A store and a cell need no token: only --keys, the escrow and what unseals it.
-#[derive(Subcommand)]
-pub enum Restore {
-    /// A tenant as it was, beside the living ones
-    Tenant {
-        /// The folder of backups; over a socket, its name
-        folder: PathBuf,
-        /// The tenant as it was called then
-        tenant: String,
-        /// What it is to be called
-        name: String,
-        /// Which backup; the newest unless said otherwise
-        #[arg(long, value_name = "N")]
-        number: Option<u64>,
-    },
-    /// The whole store, into an absent or empty --store
-    Store {
-        /// The folder of backups
-        folder: PathBuf,
-        /// The escrow of the rings
-        escrow: PathBuf,
-        #[command(flatten)]
-        terms: RestoreTerms,
-    },
-    /// One cell of the --store, which must be closed
-    Cell {
-        /// The folder of backups
-        folder: PathBuf,
-        /// The escrow of the rings
-        escrow: PathBuf,
-        /// The number of the cell
-        cell: u32,
-        #[command(flatten)]
-        terms: RestoreTerms,
-    },
-}
-
-/// Whose trail: the store's own unless said otherwise.
-#[derive(Args)]
-pub struct TrailOf {
-    /// That of this tenant, for its own custodians
-    #[arg(long, value_name = "NAME")]
-    pub tenant: Option<String>,
-    /// That of this tenant, for custodians of the service
-    #[arg(long, value_name = "NAME", conflicts_with = "tenant")]
-    pub of: Option<String>,
-    /// That of a tenant who may be gone, as the store's trail names it
-    #[arg(long, value_name = "HEX", conflicts_with_all = ["tenant", "of"])]
-    pub incarnation: Option<String>,
-}
-
-#[derive(Subcommand)]
-pub enum Audit {
-    /// Shows events of a trail
-    Show {
-        #[command(flatten)]
-        whose: TrailOf,
-        /// The number of the first
-        #[arg(long, value_name = "N", default_value_t = 0)]
-        from: u64,
-        /// At most so many, and at most 1,000
-        #[arg(long, value_name = "N", default_value_t = 100)]
-        limit: usize,
-    },
-    /// Verifies a trail where it is, or an exported one without the store and without a token
-    #[command(after_help = "custodian audit verify --tenant contoso --earlier kept.note\n\
-                            custodian audit verify contoso.jsonl --key 'strongroom/..+8 hex digits+base64'")]
-    Verify {
-        /// An exported trail
-        trail: Option<PathBuf>,
-        #[command(flatten)]
-        whose: TrailOf,
-        /// The key that signs the exported trail, as `audit key` says; without it its own checkpoint is believed
-        #[arg(long, value_name = "KEY", requires = "trail")]
-        key: Option<String>,
-        /// A checkpoint that was kept: shows that nothing before it was cut or rewritten since
-        #[arg(long, value_name = "FILE")]
-        earlier: Option<PathBuf>,
-    },
-    /// Writes a trail as lines of JSON into a new file
-    Export {
-        /// The file
-        file: PathBuf,
-        #[command(flatten)]
-        whose: TrailOf,
-    },
-    /// Prints the signed head of a trail, to be kept elsewhere
-    Checkpoint {
-        #[command(flatten)]
-        whose: TrailOf,
-    },
-    /// Prints whose signature the checkpoints of a trail bear
-    Key {
-        #[command(flatten)]
-        whose: TrailOf,
     },
 }

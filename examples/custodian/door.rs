@@ -5,7 +5,7 @@ use std::path::Path;
 
 use strongroom::desk::{self, CustodyDesk, Done, Reply, Request};
 use strongroom::identity::{Jwks, JwtVerifier, Oidc};
-use strongroom::{ErrorKind, LocalRoots, Strongroom};
+use strongroom::{ErrorKind, LocalRoots, RootSet, Strongroom};
 
 use crate::failure::Failure;
 use crate::settings::Settings;
@@ -90,8 +90,17 @@ fn open_store(settings: &Settings) -> Result<Strongroom, Failure> {
     })
 }
 
+/// All root keys: those in their folder, and those in vaults.
+pub fn roots(settings: &Settings) -> Result<RootSet, Failure> {
+    let vaults = settings.vaults.iter().try_fold(RootSet::new(), |roots, vault| vault.join(roots))?;
+    match &settings.keys {
+        None if !settings.vaults.is_empty() => Ok(vaults),
+        _ => Ok(vaults.local(local_roots(settings)?)?),
+    }
+}
+
 /// The root keys in their folder, which must be there.
-pub fn roots(settings: &Settings) -> Result<LocalRoots, Failure> {
+pub fn local_roots(settings: &Settings) -> Result<LocalRoots, Failure> {
     let keys = settings.keys.as_ref().ok_or_else(|| Failure::usage("--keys is missing"))?;
     if !keys.is_dir() {
         return Err(Failure::usage(format!("{} is not a folder of root keys", keys.display())));

@@ -6,6 +6,7 @@
 //! cargo run --example custodian -- --help
 //! ```
 
+mod asking;
 mod cli;
 mod door;
 mod failure;
@@ -14,14 +15,16 @@ mod orders;
 mod output;
 mod parts;
 mod settings;
+mod steps;
+mod vaults;
+mod words;
 
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
-use indicatif::{ProgressBar, ProgressStyle};
-use strongroom::desk::{Act, Done, Progress, Reply, Request, TenantAct};
 
-use cli::{Audit, Cli, Command};
+use asking::Asker;
+use cli::{Audit, Cli, Command, Purge};
 use door::Door;
 use failure::Failure;
 use output::Output;
@@ -54,48 +57,30 @@ fn run(cli: &Cli) -> Result<Output, Failure> {
     if let Some(output) = offline::run(cli, &settings)? {
         return Ok(output);
     }
-    let token = settings.token()?;
-    let mut door = Door::open(&settings)?;
-    let acts = orders::acts(&cli.command, &mut door, cli.dry_run)?;
+    let (token, door) = (settings.token()?, Door::open(&settings)?);
+    let mut asker = Asker { door, token, dry_run: cli.dry_run };
+    if let Some(output) = steps::run(&cli.command, &asker)? {
+        return Ok(output);
+    }
+    let acts = orders::acts(&cli.command, &mut asker.door, cli.dry_run)?;
     let mut answers = Vec::with_capacity(acts.len());
     let mut parts = parts_file(&cli.command, cli.dry_run)?;
     for act in acts {
-        answers.push(ask(&door, &token, act, cli.dry_run, &mut parts)?);
+        answers.push(asker.ask_into(act, &mut parts)?);
     }
     parts.keep()?;
     if let Command::Login { save: true, .. } = cli.command {
-        save(&settings, &token, cli.dry_run)?;
+        save(&settings, &asker.token, cli.dry_run)?;
     }
     Ok(Output::of(answers))
-}
-
-/// Asks, with a bar where somebody looks on.
-fn ask(door: &Door<'_>, token: &str, act: Act, dry_run: bool, parts: &mut Parts) -> Result<Done, Failure> {
-    // Who one is changes nothing: a dry run of it answers as always.
-    let is_question = matches!(act, Act::WhoAmI | Act::ForTenant { act: TenantAct::WhoAmI, .. });
-    let request = Request::new(token, act)?.dry_run(dry_run && !is_question);
-    // Draws on stderr, and only on a terminal.
-    let bar = ProgressBar::no_length();
-    if let Ok(style) = ProgressStyle::with_template("{wide_bar} {pos} of {len} {msg}  {eta}") {
-        bar.set_style(style);
-    }
-    let done = door.ask(&request, |reply| match reply {
-        Reply::Progress(Progress { of, done, total }) => {
-            bar.set_message(of.clone());
-            bar.set_length(*total);
-            bar.set_position(*done);
-        }
-        Reply::Part(text) => parts.write(text),
-        _ => {}
-    });
-    bar.finish_and_clear();
-    done
 }
 
 /// Where the pieces of a long answer go: into a file that gets its name when it is whole.
 fn parts_file(command: &Command, dry_run: bool) -> Result<Parts, Failure> {
     match command {
-        Command::Audit(Audit::Export { file, .. }) if !dry_run => Parts::into(file),
+        Command::Audit(Audit::Export { file, .. }) | Command::Purge(Purge::Trail { file, .. }) if !dry_run => {
+            Parts::into(file)
+        }
         _ => Ok(Parts::nowhere()),
     }
 }

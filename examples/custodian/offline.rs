@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::BufReader;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use strongroom::audit::{VerifierKey, verify_export};
 use strongroom::backup::{self, Escrow, EscrowKey, Restore};
+use strongroom::desk::{Secret, Unseal};
 use strongroom::{ErrorKind, RootId};
 
-use crate::cli::{self, Audit, Backup, Cli, Command, RestoreTerms, Root};
+use crate::cli::{self, Audit, Backup, Cli, Command, Purge, RestoreTerms, Root, VerifyReceipt};
 use crate::door;
 use crate::failure::Failure;
 use crate::output::Output;
@@ -45,6 +46,7 @@ pub fn run(cli: &Cli, settings: &Settings) -> Result<Option<Output>, Failure> {
         Command::Audit(Audit::Verify { trail: Some(trail), key, earlier, .. }) => {
             verify(trail, key.as_deref(), earlier.as_deref())?
         }
+        Command::Verify(what) | Command::Purge(Purge::Verify(what)) => verify_receipt(what)?,
         _ => return Ok(None),
     }))
 }
@@ -53,6 +55,16 @@ pub fn run(cli: &Cli, settings: &Settings) -> Result<Option<Output>, Failure> {
 pub fn passphrase() -> Result<String, Failure> {
     let missing = || Failure::usage("neither a recovery key nor STRONGROOM_PASSPHRASE is given");
     std::env::var("STRONGROOM_PASSPHRASE").map_err(|_| missing())
+}
+
+/// What opens an escrow: the recovery key in a file, else the passphrase in the environment.
+pub fn unseal(identity: Option<&Path>) -> Result<Unseal, Failure> {
+    let Some(file) = identity else { return Ok(Unseal::Passphrase(Secret::new(passphrase()?)?)) };
+    let text = fs::read_to_string(file).map(zeroize::Zeroizing::new);
+    let text = text.map_err(|error| Failure::usage(format!("{}: {error}", file.display())))?;
+    // As age-keygen writes it: comments, then the key.
+    let secret = text.lines().find(|line| !line.starts_with('#')).unwrap_or_default();
+    Ok(Unseal::Identity(Secret::new(secret.trim())?))
 }
 
 fn init(cli: &Cli, settings: &Settings, force: bool) -> Result<Output, Failure> {
@@ -69,7 +81,11 @@ fn init(cli: &Cli, settings: &Settings, force: bool) -> Result<Output, Failure> 
 }
 
 fn new_root(settings: &Settings, name: &str, dry_run: bool) -> Result<Output, Failure> {
-    let (roots, root) = (door::roots(settings)?, RootId::new(name)?);
+    let (roots, root) = (door::local_roots(settings)?, RootId::new(name)?);
+    if settings.vaults.iter().any(|vault| vault.roots.contains_key(name)) {
+        let message = format!("{name} is in a vault: whoever owns it there makes a new version");
+        return Err(Failure::new(ErrorKind::Conflict, message));
+    }
     if dry_run {
         return Ok(Output::planned(&format!("one more version of root key {name}"), "made"));
     }
@@ -78,16 +94,21 @@ fn new_root(settings: &Settings, name: &str, dry_run: bool) -> Result<Output, Fa
     Ok(Output::new(json!({ "root": name, "version": version }), words))
 }
 
-/// Names and versions, from the names of the files: the keys themselves are not looked at.
+/// Names and versions, from the names of the files: the keys themselves are not looked at, and no vault is asked.
 fn list_roots(settings: &Settings) -> Result<Output, Failure> {
-    let (roots, keys) = (door::roots(settings)?, settings.keys.clone().unwrap_or_default());
-    let entries = fs::read_dir(keys).map_err(|error| Failure::new(ErrorKind::Unavailable, error.to_string()))?;
-    let names = entries.filter_map(|entry| {
-        let name = entry.ok()?.file_name().into_string().ok()?;
-        RootId::new(name.strip_suffix(".key")?.rsplit_once('.')?.0).ok()
-    });
-    let listed: BTreeMap<String, Vec<String>> =
-        names.map(|root| (root.as_str().to_owned(), roots.versions(&root))).collect();
+    let mut listed: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    if let Some(keys) = &settings.keys {
+        let roots = door::local_roots(settings)?;
+        let entries = fs::read_dir(keys).map_err(|error| Failure::new(ErrorKind::Unavailable, error.to_string()))?;
+        let names = entries.filter_map(|entry| {
+            let name = entry.ok()?.file_name().into_string().ok()?;
+            RootId::new(name.strip_suffix(".key")?.rsplit_once('.')?.0).ok()
+        });
+        listed.extend(names.map(|root| (root.as_str().to_owned(), roots.versions(&root))));
+    }
+    for vault in &settings.vaults {
+        listed.extend(vault.roots.iter().map(|(root, key)| (root.clone(), vec![vault.place_of(key)])));
+    }
     let words: Vec<String> = listed.iter().map(|(root, versions)| format!("{root}: {}", versions.join(", "))).collect();
     Ok(Output::new(json!({ "roots": listed }), words.join("\n")))
 }
@@ -130,12 +151,10 @@ impl Job<'_> {
     }
 
     fn key(&self) -> Result<EscrowKey, Failure> {
-        let Some(file) = &self.terms.identity else { return Ok(EscrowKey::passphrase(passphrase()?)) };
-        let text = fs::read_to_string(file);
-        let text = text.map_err(|error| Failure::usage(format!("{}: {error}", file.display())))?;
-        // As age-keygen writes it: comments, then the key.
-        let secret = text.lines().find(|line| !line.starts_with('#')).unwrap_or_default();
-        Ok(EscrowKey::identity(secret)?)
+        Ok(match unseal(self.terms.identity.as_deref())? {
+            Unseal::Identity(secret) => EscrowKey::identity(secret.expose_secret())?,
+            Unseal::Passphrase(passphrase) => EscrowKey::passphrase(passphrase.expose_secret()),
+        })
     }
 }
 
@@ -157,4 +176,16 @@ fn verify(trail: &Path, key: Option<&str>, earlier: Option<&Path>) -> Result<Out
         "grown_from": verified.grown_from,
     } });
     Ok(Output::new(json, words))
+}
+
+/// Holds a receipt against the key, and against the trail if there is one.
+fn verify_receipt(what: &VerifyReceipt) -> Result<Output, Failure> {
+    let unreadable = |error: std::io::Error| Failure::usage(error.to_string());
+    let is_file = !what.key.starts_with("strongroom/") && Path::new(&what.key).is_file();
+    let key = if is_file { fs::read_to_string(&what.key).map_err(unreadable)? } else { what.key.clone() };
+    let key = key.trim().parse::<VerifierKey>()?;
+    let note = fs::read_to_string(&what.receipt).map_err(unreadable)?;
+    let mut trail = what.trail.as_ref().map(File::open).transpose().map_err(unreadable)?.map(BufReader::new);
+    let trail = trail.as_mut().map(|trail| trail as &mut dyn BufRead);
+    Ok(Output::of_receipt(&strongroom::purge::verify_receipt(&note, &key, trail)?))
 }

@@ -1,13 +1,15 @@
 //! From commands to requests.
 
+use std::path::Path;
 use std::time::Duration;
 
-use strongroom::desk::{Act, AuditAct, Extent, Seal, Secret, TenantAct, TrailName};
+use strongroom::desk::{Act, AuditAct, Extent, PurgedAct, Seal, Secret, TenantAct, TrailName};
 use strongroom::{Policy, Rules, TenantSpec};
 
-use crate::cli::{Audit, Backup, Command, PolicyTerms, Restore, Ring, Root, Tenant};
+use crate::cli::{Audit, Backup, Command, PolicyTerms, Purge, Restore, Ring, Root, Tenant};
 use crate::door::Door;
 use crate::failure::Failure;
+use crate::steps::of_purged;
 use crate::{cli, offline};
 
 /// What is to be asked for, in order.
@@ -26,11 +28,16 @@ pub fn acts(command: &Command, door: &mut Door<'_>, dry_run: bool) -> Result<Vec
         Command::Rotate { tenant, roots: true } => own(tenant, TenantAct::RotateRoots),
         Command::Rotate { tenant, roots: false } => own(tenant, TenantAct::RotateKeys),
         Command::Ring(Ring::Export { file, recipients }) => {
-            let name = file.file_name().and_then(|name| name.to_str());
-            let name = name.ok_or_else(|| Failure::usage("an escrow has a name"))?.to_owned();
-            let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(".".as_ref());
-            Act::ExportRings { folder: door.folder(folder)?, file: name, seal: seal(recipients)? }
+            let (folder, file) = place(file, door)?;
+            Act::ExportRings { folder, file, seal: seal(recipients)? }
         }
+        Command::Ring(Ring::Import { file, identity, tenants }) => {
+            let (folder, file) = place(file, door)?;
+            Act::ImportRings { folder, file, key: offline::unseal(identity.as_deref())?, tenants: tenants.clone() }
+        }
+        Command::Census { tenant } => own(tenant, TenantAct::Census),
+        Command::Reseal { tenant, rate, .. } => own(tenant, TenantAct::Reseal { bytes_per_second: *rate }),
+        Command::Purge(command) => purge(command, dry_run)?,
         Command::Backup(command) => backup(command, door)?,
         Command::RestoreBackup(Restore::Tenant { folder, tenant, name, number }) => Act::RestoreTenant {
             folder: door.folder(folder)?,
@@ -119,6 +126,30 @@ fn audit(command: &Audit) -> Result<Act, Failure> {
     Ok(Act::Audit { trail, act })
 }
 
+fn purge(command: &Purge, dry_run: bool) -> Result<Act, Failure> {
+    Ok(match command {
+        Purge::Request { why } => own(&why.tenant, TenantAct::RequestPurge { reason: why.reason.clone() }),
+        Purge::Approve { why } => own(&why.tenant, TenantAct::ApprovePurge { reason: why.reason.clone() }),
+        Purge::Cancel { why } => own(&why.tenant, TenantAct::CancelPurge { reason: why.reason.clone() }),
+        Purge::List => Act::Purges,
+        Purge::Run { yes } if *yes || dry_run => Act::RunPurges,
+        Purge::Run { .. } => {
+            return Err(Failure::usage("purges are for ever; add --yes if that is what you want, or --dry-run to see"));
+        }
+        Purge::Receipt { whose, number, .. } => of_purged(whose, PurgedAct::Receipt { number: *number }),
+        Purge::Key { whose } => of_purged(whose, PurgedAct::ReceiptKey),
+        Purge::Trail { whose, .. } => of_purged(whose, PurgedAct::ExportTrail),
+        Purge::Prove { whose } => of_purged(whose, PurgedAct::Prove),
+        Purge::Declare { whose, escrow, reason } => {
+            of_purged(whose, PurgedAct::DeclareEscrowDestroyed { escrow: *escrow, reason: reason.clone() })
+        }
+        Purge::Finalize { whose } => of_purged(whose, PurgedAct::Finalize),
+        Purge::Status { .. } | Purge::Execute { .. } | Purge::Verify(_) => {
+            return Err(Failure::usage("no request like others"));
+        }
+    })
+}
+
 fn terms(terms: &PolicyTerms) -> Result<Policy, Failure> {
     if terms.any_of.is_empty() {
         return Err(Failure::usage("a policy needs --any-of"));
@@ -129,6 +160,14 @@ fn terms(terms: &PolicyTerms) -> Result<Policy, Failure> {
         _ => policy,
     };
     Ok(policy.expiries(Duration::from_secs(terms.refresh), Duration::from_secs(terms.hard_expiry))?)
+}
+
+/// The folder of an escrow, as the desk calls it, and its file.
+fn place(file: &Path, door: &mut Door<'_>) -> Result<(String, String), Failure> {
+    let name = file.file_name().and_then(|name| name.to_str());
+    let name = name.ok_or_else(|| Failure::usage("an escrow has a name"))?.to_owned();
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(".".as_ref());
+    Ok((door.folder(folder)?, name))
 }
 
 fn seal(recipients: &[String]) -> Result<Seal, Failure> {

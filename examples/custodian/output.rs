@@ -3,11 +3,13 @@
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
-use strongroom::backup::{BackupKind, RestoreReport, VerifyReport};
+use strongroom::backup::{RestoreReport, VerifyReport};
 use strongroom::desk::{Change, Done};
-use strongroom::{ErrorKind, Grade, Policy};
+use strongroom::purge::{PurgeStage, VerifiedReceipt};
+use strongroom::{ErrorKind, Grade};
 
 use crate::failure::Failure;
+use crate::words;
 
 pub struct Output {
     json: Value,
@@ -42,7 +44,7 @@ impl Output {
     }
 
     pub fn of(mut answers: Vec<Done>) -> Self {
-        let words: Vec<String> = answers.iter().map(words).filter(|words| !words.is_empty()).collect();
+        let words: Vec<String> = answers.iter().map(words::of).filter(|words| !words.is_empty()).collect();
         let failure = answers.iter().find_map(failure);
         let done = if answers.len() == 1 { json!(answers.remove(0)) } else { json!(answers) };
         Self { json: json!({ "done": done }), words: words.join("\n"), failure }
@@ -63,6 +65,25 @@ impl Output {
         let json = json!({ "drilled": report });
         let words = format!("backup {}: restored, {} records opened, and removed again", report.number, report.records);
         Self::new(json, words)
+    }
+
+    pub fn of_receipt(verified: &VerifiedReceipt) -> Self {
+        let json = json!({ "verified": { "receipt": verified.receipt, "sequence": verified.sequence } });
+        let vouched = match verified.sequence {
+            Some(number) => format!("event {number} of the trail names it, and each event is as it was written"),
+            None => "held against the key alone, and against no trail".to_owned(),
+        };
+        let words = format!("the receipt is the store's own; {vouched}\n{}", words::receipt(&verified.receipt));
+        let failure = (!verified.receipt.proven).then(|| {
+            Failure::new(ErrorKind::Corrupt, "the receipt is the store's own, and says that the purge is not proven")
+        });
+        Self { failure, ..Self::new(json, words) }
+    }
+
+    /// With a word for people on what comes next.
+    pub fn noting(mut self, note: &str) -> Self {
+        self.words = format!("{}\n  {note}", self.words);
+        self
     }
 
     pub fn print(self, as_json: bool) -> ExitCode {
@@ -88,6 +109,33 @@ fn failure(done: &Done) -> Option<Failure> {
             ErrorKind::Corrupt,
             format!("the rings of {} tenants are damaged and not in the escrow", report.damaged),
         )),
+        Done::Imported(report) if !report.missing.is_empty() => Some(Failure::new(
+            ErrorKind::Corrupt,
+            format!("the escrow does not help the damaged rings of {} tenants", report.missing.len()),
+        )),
+        Done::Imported(report) if !report.unknown.is_empty() => Some(Failure::new(
+            ErrorKind::Unavailable,
+            format!("the root keys of {} tenants do not answer or refuse", report.unknown.len()),
+        )),
+        Done::NotRetired(verdict) => {
+            let message = format!("the key of generation {} cannot be destroyed yet", verdict.generation);
+            Some(Failure::new(ErrorKind::Conflict, message))
+        }
+        Done::Resealed(report) if !report.is_complete && report.progress.unreadable > 0 => Some(Failure::new(
+            ErrorKind::Corrupt,
+            format!("{} records do not authenticate, and cannot be moved", report.progress.unreadable),
+        )),
+        Done::Resealed(report) if !report.is_complete => {
+            Some(Failure::new(ErrorKind::Unavailable, "it was interrupted; the same command goes on"))
+        }
+        Done::Purge(Some(status)) if status.stage == PurgeStage::NeedsAttention => Some(Failure::new(
+            ErrorKind::Corrupt,
+            "something was found that could bring the keys back, or not searched",
+        )),
+        Done::PurgesRun(runs) => {
+            let failed = runs.iter().find_map(|run| Some((run, run.failure.as_ref()?)))?;
+            Some(Failure::new(failed.1.kind, format!("{}: {}", failed.0.status.tenant.as_str(), failed.1.message)))
+        }
         Done::Rotated(report) if !report.left.is_empty() => {
             Some(Failure::new(ErrorKind::Unavailable, format!("{} tenants stay as they were", report.left.len())))
         }
@@ -99,127 +147,4 @@ fn failure(done: &Done) -> Option<Failure> {
         }
         _ => None,
     }
-}
-
-fn words(done: &Done) -> String {
-    match done {
-        Done::Planned(changes) if changes.is_empty() => "nothing would change".to_owned(),
-        Done::Planned(changes) => lines(changes.iter().map(change)),
-        Done::Acknowledged => "done".to_owned(),
-        Done::Identity(who) => format!(
-            "{} of {}, for {}\n  until second {} since 1970",
-            who.subject, who.speaker.issuer, who.speaker.tenant, who.ends_at_secs
-        ),
-        Done::Status(status) => format!(
-            "{} tenants, {} suspended, {} being deleted\n{} cells, {} open, {} failed; {} free boxes, {} to be wiped",
-            status.stats.tenants,
-            status.suspended,
-            status.deleting,
-            status.stats.cells.known,
-            status.stats.cells.open,
-            status.stats.cells.failed,
-            status.stats.free_boxes,
-            status.stats.unclean_boxes
-        ),
-        Done::Health(health) => lines(health.findings.iter().map(|finding| {
-            let mark = match finding.grade {
-                Grade::Good => "ok  ",
-                Grade::Bad => "BAD ",
-                _ => "note",
-            };
-            format!("{mark}  {}: {}", finding.of, finding.says)
-        })),
-        Done::Tenant(tenant) => tenant_line(tenant, 0),
-        Done::Tenants(tenants) => {
-            let width = tenants.iter().map(|tenant| tenant.name.as_str().len()).max().unwrap_or(0);
-            lines(tenants.iter().map(|tenant| tenant_line(tenant, width)))
-        }
-        Done::Keys(keys) => {
-            let roots = keys.roots.iter().map(|(root, version)| format!("{} {version}", root.as_str()));
-            let generations = keys.generations.iter().map(|generation| generation.number.to_string());
-            format!(
-                "policy: {}\nepoch {}, under {}\ngenerations: {}",
-                policy(&keys.policy),
-                keys.epoch,
-                roots.collect::<Vec<_>>().join(", "),
-                generations.collect::<Vec<_>>().join(", ")
-            )
-        }
-        Done::Checked(check) => {
-            let proven = format!("{} {} wraps and unwraps", check.root, check.version);
-            lines(std::iter::once(proven).chain(check.findings.iter().map(|finding| format!("  {finding:?}"))))
-        }
-        Done::Events(events) => lines(events.iter().map(|event| {
-            let text = |member: &str| event[member].as_str().unwrap_or_default().to_owned();
-            let who = event["actor"]["subject"].as_str().unwrap_or("the store");
-            let (number, details) = (&event["sequence"], &event["details"]);
-            format!("{number}  {}  {}: {}, by {who} {details}", text("time"), text("act"), text("outcome"))
-        })),
-        Done::Trail(trail) => format!("{}: {} events, each as it was written", trail.origin, trail.size),
-        Done::Checkpoint(note) => note.trim_end().to_owned(),
-        Done::VerifierKey(key) => key.clone(),
-        Done::Generation(number) => format!("generation {number} is written under from now on"),
-        Done::Proposed(number) => format!("proposal {number}"),
-        Done::Rotated(report) => format!(
-            "{} tenants are under {} {} now, {} were before, {} stay as they were",
-            report.moved.len(),
-            report.root.as_str(),
-            report.version,
-            report.already,
-            report.left.len()
-        ),
-        other => words_of_files(other),
-    }
-}
-
-fn words_of_files(done: &Done) -> String {
-    match done {
-        Done::Exported(report) => format!("the rings of {} tenants are in the escrow", report.tenants),
-        Done::BackedUp(report) => format!(
-            "backup {}: {} files, {} bytes, {} copied\n  without cells {:?}; rings of {} tenants in no escrow",
-            report.number, report.files, report.bytes, report.bytes_copied, report.missing_cells, report.uncovered
-        ),
-        Done::Backups(backups) => lines(backups.iter().map(|backup| {
-            let kind = match backup.kind {
-                BackupKind::Store => "the store".to_owned(),
-                BackupKind::Cell(number) => format!("cell {number}"),
-                _ => "a tenant".to_owned(),
-            };
-            let (number, files, bytes) = (backup.number, backup.files, backup.bytes);
-            format!("{number}: {kind}, made in second {}, {files} files, {bytes} bytes", backup.created_secs)
-        })),
-        Done::Verified(report) => {
-            format!(
-                "backup {}: {} files, {} bytes, each as its manifest says",
-                report.number, report.files, report.bytes
-            )
-        }
-        // What has no words of its own is shown as it is.
-        other => serde_json::to_string_pretty(other).unwrap_or_default(),
-    }
-}
-
-fn lines(lines: impl Iterator<Item = String>) -> String {
-    lines.collect::<Vec<_>>().join("\n")
-}
-
-fn change(change: &Change) -> String {
-    let side = |side: &Option<String>| side.clone().unwrap_or_else(|| "nothing".to_owned());
-    let last = if change.is_final { "  (for ever)" } else { "" };
-    format!("{}: {} -> {}{last}", change.of, side(&change.from), side(&change.to))
-}
-
-fn tenant_line(tenant: &strongroom::TenantSummary, width: usize) -> String {
-    let speakers = tenant.speakers.iter().map(|speaker| format!("{} of {}", speaker.tenant(), speaker.issuer()));
-    let speakers = speakers.collect::<Vec<_>>().join(", ");
-    format!("{:width$}  {:9}  {speakers}", tenant.name.as_str(), tenant.state.as_str())
-}
-
-fn policy(policy: &Policy) -> String {
-    let all = |roots: &Vec<strongroom::RootId>| {
-        roots.iter().map(strongroom::RootId::as_str).collect::<Vec<_>>().join(" with ")
-    };
-    let any: Vec<String> = policy.alternatives().iter().map(all).collect();
-    let recovery = policy.recovery().map(|root| format!("; {} for recovery", root.as_str())).unwrap_or_default();
-    format!("{}{recovery}", any.join(", or "))
 }

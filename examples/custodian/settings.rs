@@ -11,6 +11,7 @@ use strongroom::ErrorKind;
 
 use crate::cli;
 use crate::failure::Failure;
+use crate::vaults::Vault;
 
 const FILE: &str = "custodian.json";
 const TOKEN: &str = "custodian.token";
@@ -35,6 +36,8 @@ struct Kept {
     root: Option<String>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     regions: BTreeMap<String, PathBuf>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    vaults: Vec<Vault>,
     #[serde(skip_serializing_if = "Option::is_none")]
     socket: Option<PathBuf>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -50,6 +53,7 @@ pub struct Settings {
     pub service: String,
     pub root: String,
     pub regions: BTreeMap<String, PathBuf>,
+    pub vaults: Vec<Vault>,
     pub socket: Option<PathBuf>,
     pub token_file: PathBuf,
     /// Where the settings came from, or would be kept.
@@ -78,6 +82,8 @@ impl Settings {
                 region.split_once('=').ok_or_else(|| Failure::usage("a region is given as NAME=FOLDER"))?;
             regions.insert(name.to_owned(), path.into());
         }
+        let vaults = kept.vaults.into_iter().map(|vault| Ok(vault.with_paths(|path| folder.join(path))));
+        let vaults = vaults.chain(given.vaults.iter().map(|vault| Vault::parse(vault)));
         let word = |given: &Option<String>, kept: Option<String>| given.clone().or(kept);
         Ok(Self {
             store: path(&given.store, kept.store),
@@ -88,6 +94,7 @@ impl Settings {
             service: word(&given.service, kept.service).unwrap_or_else(|| "service".to_owned()),
             root: word(&given.root, kept.root).unwrap_or_else(|| "service".to_owned()),
             regions,
+            vaults: vaults.collect::<Result<_, Failure>>()?,
             socket: path(&given.socket, kept.socket),
             token_file: path(&given.token_file, kept.token_file).unwrap_or_else(|| folder.join(TOKEN)),
             file,
@@ -96,8 +103,8 @@ impl Settings {
 
     /// Writes what the command line says into the file, with absolute paths.
     pub fn keep(&self, given: &cli::Settings, replace: bool) -> Result<(), Failure> {
-        let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
-        let path = |path: &Option<PathBuf>| path.as_ref().map(absolute);
+        let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+        let path = |path: &Option<PathBuf>| path.as_deref().map(absolute);
         let kept = Kept {
             store: path(&given.store),
             keys: path(&given.keys),
@@ -107,6 +114,7 @@ impl Settings {
             service: given.service.clone(),
             root: given.root.clone(),
             regions: self.regions.iter().map(|(name, path)| (name.clone(), absolute(path))).collect(),
+            vaults: self.vaults.iter().map(|vault| vault.clone().with_paths(absolute)).collect(),
             socket: path(&given.socket),
             token_file: path(&given.token_file),
         };

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Escrow, EscrowKey, tenant};
 use crate::audit::Actor;
 use crate::directory::{Directory, Imported, Tenant};
@@ -10,7 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::name::TenantName;
 
 /// What an import of rings has done.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ImportReport {
     /// Tenants whose ring is that of the escrow now.
@@ -34,15 +36,7 @@ pub(crate) fn import(
     names: &[&str],
     by: &Actor,
 ) -> Result<ImportReport> {
-    let escrow = Escrow::open(path, key)?;
-    let (ours, theirs) = (tenant::trust(directory)?, escrow.trust());
-    if (ours.store, ours.key) != (theirs.store, theirs.key) {
-        return Err(Error::invalid("the escrow is another store's"));
-    }
-    let tenants = match names {
-        [] => directory.list(),
-        names => names.iter().map(|name| find(directory, name)).collect::<Result<_>>()?,
-    };
+    let (escrow, tenants) = prepare(directory, path, key, names)?;
     let mut report = ImportReport::default();
     for incarnation in escrow.incarnations() {
         report.dead += usize::from(directory.is_entombed(incarnation)?);
@@ -59,6 +53,24 @@ pub(crate) fn import(
         }
     }
     Ok(report)
+}
+
+/// Whether an import could begin: the escrow opens, is this store's, and the tenants are there. Asks no root key.
+pub(crate) fn check_import(directory: &Directory, path: &Path, key: &EscrowKey, names: &[&str]) -> Result<()> {
+    prepare(directory, path, key, names).map(drop)
+}
+
+fn prepare(directory: &Directory, path: &Path, key: &EscrowKey, names: &[&str]) -> Result<(Escrow, Vec<Arc<Tenant>>)> {
+    let escrow = Escrow::open(path, key)?;
+    let (ours, theirs) = (tenant::trust(directory)?, escrow.trust());
+    if (ours.store, ours.key) != (theirs.store, theirs.key) {
+        return Err(Error::invalid("the escrow is another store's"));
+    }
+    let tenants = match names {
+        [] => directory.list(),
+        names => names.iter().map(|name| find(directory, name)).collect::<Result<_>>()?,
+    };
+    Ok((escrow, tenants))
 }
 
 fn find(directory: &Directory, name: &str) -> Result<Arc<Tenant>> {

@@ -48,7 +48,7 @@ use serde::{Deserialize, Serialize};
 pub use escrow::{Escrow, EscrowKey, EscrowLock, ExportReport};
 pub(crate) use escrow::{check_place as check_export, export};
 pub use import::ImportReport;
-pub(crate) use import::import;
+pub(crate) use import::{check_import, import};
 use manifest::Extent;
 pub use restore::{Restore, RestoreReport};
 pub use take::{BackupPlan, BackupReport};

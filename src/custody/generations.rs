@@ -1,6 +1,6 @@
 //! The end of a generation: its records move to the newest one, nothing is left that needs its key, the key goes.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::tenant::TenantCustody;
 use crate::audit::{Act, Event};
@@ -90,7 +90,8 @@ pub struct RetireReport {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct OutstandingEscrow {
-    /// SHA-256 of its file.
+    /// SHA-256 of its file. In serde's formats as 64 hex digits.
+    #[serde(serialize_with = "to_hex", deserialize_with = "from_hex")]
     pub sha256: [u8; 32],
     /// When it was made, in seconds since 1970.
     pub exported_secs: u64,
@@ -178,6 +179,19 @@ impl TenantCustody {
     fn record(&self, event: Event) -> Result<()> {
         self.directory.trails().record(self.tenant.incarnation(), event, Durability::Synced)
     }
+}
+
+/// As tools print digests, so that the one in an answer can be held against the one of a file.
+fn to_hex<S: Serializer>(digest: &[u8; 32], serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    serializer.serialize_str(&digest.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}")))
+}
+
+fn from_hex<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<[u8; 32], D::Error> {
+    let hex = String::deserialize(deserializer)?;
+    let digit = |place: usize| hex.get(2 * place..2 * place + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok());
+    let digest = (0..32).map(digit).collect::<Option<Vec<u8>>>().filter(|_| hex.len() == 64);
+    let digest = digest.and_then(|digest| <[u8; 32]>::try_from(digest).ok());
+    digest.ok_or_else(|| serde::de::Error::custom("a SHA-256 has 64 hex digits"))
 }
 
 impl Destroyable {

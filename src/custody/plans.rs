@@ -3,14 +3,16 @@
 #[cfg(feature = "backup")]
 use std::path::Path;
 
-use super::{Custody, TenantCustody, TenantSpec, TenantSummary};
+use super::purge::statement;
+use super::{Custody, PurgedTenant, TenantCustody, TenantSpec, TenantSummary};
 #[cfg(feature = "backup")]
-use crate::backup::{self, BackupPlan, TenantRestore};
-use crate::directory::{Proposal, ProposedChange};
-use crate::error::Result;
+use crate::backup::{self, BackupPlan, EscrowKey, TenantRestore};
+use crate::directory::{Proposal, ProposedChange, Purge, check_reason};
+use crate::error::{Error, ErrorKind, Result};
 use crate::keys::Policy;
 use crate::kms::RootId;
 use crate::name::TenantName;
+use crate::purge::PurgeStatus;
 
 impl Custody {
     /// Whether a tenant could be made, and its name.
@@ -32,6 +34,24 @@ impl Custody {
     pub(super) fn check_export(&self, path: &Path) -> Result<()> {
         self.check()?;
         backup::check_export(&self.directory, path)
+    }
+
+    /// Whether rings could be brought back from an escrow.
+    #[cfg(feature = "backup")]
+    pub(super) fn check_import(&self, path: &Path, key: &EscrowKey, tenants: &[&str]) -> Result<()> {
+        self.check()?;
+        backup::check_import(&self.directory, path, key, tenants)
+    }
+
+    /// The purges whose time has come, and those that have begun and have no receipt.
+    pub(super) fn check_run_purges(&self) -> Result<Vec<PurgeStatus>> {
+        self.check()?;
+        let now_secs = self.clock.wall_ms() / 1000;
+        let is_due = |purge: &Purge| match purge.is_carried_out() {
+            true => purge.status().receipts == 0,
+            false => purge.check_due(now_secs).is_ok(),
+        };
+        Ok(self.directory.purges()?.iter().filter(|purge| is_due(purge)).map(Purge::status).collect())
     }
 
     /// Whether a backup could begin.
@@ -87,5 +107,60 @@ impl TenantCustody {
     pub(super) fn check_apply(&self, proposal: u32) -> Result<Proposal> {
         self.check()?;
         Ok(self.directory.charter(&self.tenant)?.applicable(proposal, &self.identity.person())?.clone())
+    }
+
+    /// Whether a purge could be asked for, and how long it would wait at least, in seconds.
+    pub(super) fn check_request_purge(&self, reason: &str) -> Result<u64> {
+        self.check()?;
+        check_reason(reason)?;
+        if self.directory.purge(self.tenant.incarnation())?.is_some() {
+            return Err(Error::conflict("a purge of the tenant has been requested already"));
+        }
+        Ok(self.rules()?.cooling_off_secs)
+    }
+
+    /// Whether the purge could be approved, and how far it has come.
+    pub(super) fn check_approve_purge(&self, reason: &str) -> Result<PurgeStatus> {
+        check_reason(reason)?;
+        let status = self.pending_purge()?.status();
+        if status.requested.is_by_same_person(&statement(&self.identity, &*self.clock, reason)) {
+            return Err(Error::new(ErrorKind::Denied, "another custodian than the one who asked has to approve it"));
+        }
+        Ok(status)
+    }
+
+    /// Whether the purge could be taken back, and how far it has come.
+    pub(super) fn check_cancel_purge(&self, reason: &str) -> Result<PurgeStatus> {
+        check_reason(reason)?;
+        self.pending_purge().map(|purge| purge.status())
+    }
+
+    /// Whether the purge could be carried out now, and how far it has come.
+    pub(super) fn check_execute_purge(&self) -> Result<PurgeStatus> {
+        let purge = self.pending_purge()?;
+        purge.check_due(self.clock.wall_ms() / 1000)?;
+        Ok(purge.status())
+    }
+
+    fn pending_purge(&self) -> Result<Purge> {
+        self.check()?;
+        let purge = self.directory.purge(self.tenant.incarnation())?;
+        let purge =
+            purge.ok_or_else(|| Error::new(ErrorKind::NotFound, "no purge of the tenant has been requested"))?;
+        match purge.is_carried_out() {
+            true => Err(Error::conflict("the purge has been carried out")),
+            false => Ok(purge),
+        }
+    }
+}
+
+impl PurgedTenant {
+    /// Whether somebody could vouch for the end of an escrow of this number.
+    pub(super) fn check_declare(&self, number: u64, reason: &str) -> Result<()> {
+        self.check()?;
+        check_reason(reason)?;
+        let purge = self.directory.purge(self.incarnation)?;
+        let mut purge = purge.ok_or_else(|| Error::corrupt("the record of a purge is gone"))?;
+        purge.declare(number, &statement(&self.identity, &*self.clock, reason))
     }
 }

@@ -132,11 +132,11 @@ impl Custody {
 /// [`Strongroom::purged_tenant`](crate::Strongroom::purged_tenant) for whoever spoke for the tenant, and by
 /// [`Custody::purged_tenant`] for the service's custodians; ends as a [`Session`](crate::Session) does.
 pub struct PurgedTenant {
-    identity: Arc<VerifiedIdentity>,
+    pub(super) identity: Arc<VerifiedIdentity>,
     tenant: TenantName,
-    incarnation: Incarnation,
-    directory: Arc<Directory>,
-    clock: Arc<dyn Clock>,
+    pub(super) incarnation: Incarnation,
+    pub(super) directory: Arc<Directory>,
+    pub(super) clock: Arc<dyn Clock>,
     store_is_open: Arc<AtomicBool>,
 }
 
@@ -253,7 +253,7 @@ impl PurgedTenant {
         self.identity.actor()
     }
 
-    fn check(&self) -> Result<()> {
+    pub(super) fn check(&self) -> Result<()> {
         if !self.store_is_open.load(Ordering::SeqCst) {
             return Err(Error::new(ErrorKind::Closed, "the store has been closed"));
         }
@@ -276,7 +276,7 @@ fn telling(progress: &mut dyn FnMut(&SearchReport)) -> impl FnMut(&SearchReport)
     }
 }
 
-fn statement(identity: &VerifiedIdentity, clock: &dyn Clock, reason: &str) -> Statement {
+pub(super) fn statement(identity: &VerifiedIdentity, clock: &dyn Clock, reason: &str) -> Statement {
     let Speaker { issuer, tenant } = identity.speaker().clone();
     let (subject, reason) = (identity.subject().to_owned(), reason.to_owned());
     Statement { issuer, tenant, subject, reason, at_secs: clock.wall_ms() / 1000 }

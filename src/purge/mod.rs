@@ -35,7 +35,8 @@ pub struct Statement {
 }
 
 /// How far a purge has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum PurgeStage {
     /// Asked for: access has ended, and nothing is destroyed. It can be taken back.
@@ -54,7 +55,7 @@ pub enum PurgeStage {
 }
 
 /// A purge, from its request on.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct PurgeStatus {
     /// The tenant.
@@ -75,6 +76,21 @@ pub struct PurgeStatus {
     pub receipts: u32,
     /// What the last receipt lacks to be final.
     pub missing: Vec<String>,
+}
+
+impl PurgeStage {
+    /// The stage in a word or two.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Requested => "requested",
+            Self::Approved => "approved",
+            Self::Destroying => "keys destroyed",
+            Self::NeedsAttention => "needs attention",
+            Self::Proven => "proven",
+            Self::Final => "final",
+        }
+    }
 }
 
 impl Statement {

@@ -1,5 +1,8 @@
 //! The desk of custodians: what it reads, what it answers, who is refused, and who disturbs whom.
 
+mod keys;
+mod purges;
+
 use std::cell::Cell;
 use std::fs;
 use std::io::{self, Read, Write};

@@ -1,5 +1,9 @@
 //! The custodian's tool, run as a custodian runs it: on a closed store, and on a service that is working meanwhile.
 
+mod purges;
+#[cfg(feature = "transit")]
+mod vaults;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -340,6 +344,8 @@ fn a_dry_run_changes_no_row_no_ring_and_no_file() {
         "restore-backup store backups rings.age --store anew --identity recovery.txt",
         "backup drill backups rings.age scratch --identity recovery.txt",
         "init --store elsewhere --force",
+        "ring import rings.age --identity recovery.txt",
+        "purge run",
         &export,
     ];
     for arguments in service {
@@ -351,6 +357,10 @@ fn a_dry_run_changes_no_row_no_ring_and_no_file() {
         "policy propose-rules contoso --two-custodians --reason r",
         "rotate contoso",
         "rotate contoso --roots",
+        "reseal contoso",
+        "reseal contoso --wait",
+        "purge request contoso --reason r",
+        "purge status contoso",
     ] {
         let said = desktop.run_as_contoso(&format!("--dry-run --json {arguments}")).assert_code(0).json();
         assert!(said["done"]["planned"].is_array(), "{arguments}: {said}");

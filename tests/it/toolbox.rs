@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 
 use serde_json::{Value, json};
 use strongroom::identity::{Jwks, JwtVerifier, Oidc};
-use strongroom::{Clock, LocalRoots, Strongroom, SystemClock};
+use strongroom::{Clock, LocalRoots, RootKeys, Strongroom, SystemClock};
 use tempfile::TempDir;
 
 use crate::mint::Issuer;
@@ -51,7 +51,11 @@ impl Desktop {
 
     /// The store, open in this process as a service has it.
     pub fn open(&self) -> Strongroom {
-        let roots = LocalRoots::open_with_root(self.path("keys"), "service").unwrap();
+        self.open_with(LocalRoots::open_with_root(self.path("keys"), "service").unwrap())
+    }
+
+    /// The same with these root keys.
+    pub fn open_with(&self, roots: impl RootKeys) -> Strongroom {
         let jwks = self.path("jwks.json");
         let profile = Oidc::new(URL, AUDIENCE);
         let verifier = JwtVerifier::builder().oidc(profile, move || Jwks::from_file(&jwks)).build().unwrap();
@@ -136,6 +140,9 @@ fn binary() -> &'static Path {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut build = Command::new(cargo);
         build.args(["build", "--quiet", "--locked", "--example", "custodian"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+        if cfg!(feature = "transit") {
+            build.args(["--features", "transit"]);
+        }
         assert!(build.status().unwrap().success(), "the tool does not build");
         let tests = std::env::current_exe().unwrap();
         tests.parent().and_then(Path::parent).unwrap().join("examples/custodian")

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::audit_act::{AuditAct, TrailName, TrailVerdict};
+use super::answer::{Change, Done, Identity, Status, of_tenant};
+use super::audit_act::{AuditAct, TrailName};
+use super::purge_act::{self, PurgedAct};
 #[cfg(feature = "backup")]
 use super::safekeeping;
 use super::tenant_act::TenantAct;
@@ -10,16 +12,9 @@ use super::wire::Progress;
 #[cfg(feature = "backup")]
 use super::wire::Secret;
 use super::{Folders, Line};
-use crate::access::VerifiedIdentity;
-#[cfg(feature = "backup")]
-use crate::backup::{BackupReport, BackupSummary, ExportReport, VerifyReport};
-use crate::custody::{
-    Custody, Health, KeyStatus, RootRotation, RotationReport, TenantSpec, TenantState, TenantSummary,
-};
-use crate::directory::{Proposal, Rules, Speaker, Stats};
+use crate::custody::{Custody, RootRotation, TenantSpec, TenantState, TenantSummary};
 use crate::error::{Error, Result};
-use crate::kms::{RootCheck, RootId};
-use crate::name::TenantName;
+use crate::kms::RootId;
 
 /// What a custodian may ask for. The names in JSON are those here in lower case, with underscores.
 ///
@@ -88,6 +83,25 @@ pub enum Act {
         /// What is asked for.
         act: TenantAct,
     },
+    /// [`Custody::purges`]. Answered with [`Done::Purges`].
+    Purges,
+    /// [`Custody::run_purges`]. Answered with [`Done::PurgesRun`].
+    RunPurges,
+    /// What is left to say of a purged tenant, for the service's custodians: [`Custody::purged_tenant`].
+    PurgedTenant {
+        /// The tenant.
+        tenant: String,
+        /// What is asked for.
+        act: PurgedAct,
+    },
+    /// The same for custodians who spoke for the tenant, through
+    /// [`Strongroom::purged_tenant`](crate::Strongroom::purged_tenant).
+    ForPurgedTenant {
+        /// The tenant.
+        tenant: String,
+        /// What is asked for.
+        act: PurgedAct,
+    },
     /// [`Custody::export_rings`], into a file that is not there yet. Answered with [`Done::Exported`].
     #[cfg(feature = "backup")]
     ExportRings {
@@ -97,6 +111,19 @@ pub enum Act {
         file: String,
         /// Whom the escrow is sealed to.
         seal: Seal,
+    },
+    /// [`Custody::import_rings`], from a file that is there. Answered with [`Done::Imported`].
+    #[cfg(feature = "backup")]
+    ImportRings {
+        /// The folder, by its name.
+        folder: String,
+        /// The file, as an export has named it.
+        file: String,
+        /// What opens the escrow.
+        key: Unseal,
+        /// Whose rings; every tenant's if none is named.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        tenants: Vec<String>,
     },
     /// [`Custody::backup`]. Answered with [`Done::BackedUp`].
     #[cfg(feature = "backup")]
@@ -151,6 +178,17 @@ pub enum Seal {
     Passphrase(Secret),
 }
 
+/// What opens an escrow.
+#[cfg(feature = "backup")]
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unseal {
+    /// The secret half of a recovery key, `AGE-SECRET-KEY-1..`.
+    Identity(Secret),
+    /// The passphrase that it was sealed to.
+    Passphrase(Secret),
+}
+
 /// What a backup is of.
 #[cfg(feature = "backup")]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -164,96 +202,6 @@ pub enum Extent {
     Tenant(String),
 }
 
-/// What an act has come to.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Done {
-    /// Of a dry run: what would change.
-    Planned(Vec<Change>),
-    /// It has been done, durably, and there is no more to say.
-    Acknowledged,
-    /// Who asks.
-    Identity(Identity),
-    /// How the store is.
-    Status(Status),
-    /// What a look over the store has found.
-    Health(Health),
-    /// Every tenant, by name.
-    Tenants(Vec<TenantSummary>),
-    /// One tenant.
-    Tenant(TenantSummary),
-    /// Which tenants have been moved to the newest version of a root key.
-    Rotated(RotationReport),
-    /// What a root key does and allows.
-    Checked(Box<RootCheck>),
-    /// Events of a trail, as they stand in an export.
-    Events(Vec<serde_json::Value>),
-    /// A trail that is what it should be.
-    Trail(TrailVerdict),
-    /// The signed head of a trail.
-    Checkpoint(String),
-    /// Whose signature the checkpoints of a trail bear.
-    VerifierKey(String),
-    /// A tenant's keys.
-    Keys(KeyStatus),
-    /// The generation of a tenant's keys that is written under now.
-    Generation(u32),
-    /// What a tenant's custodians have agreed on.
-    Rules(Rules),
-    /// What is proposed, oldest first.
-    Proposals(Vec<Proposal>),
-    /// The number of what has been proposed.
-    Proposed(u32),
-    /// What lies in the escrow.
-    #[cfg(feature = "backup")]
-    Exported(ExportReport),
-    /// What lies in the backup.
-    #[cfg(feature = "backup")]
-    BackedUp(BackupReport),
-    /// The backups in a folder, oldest first.
-    #[cfg(feature = "backup")]
-    Backups(Vec<BackupSummary>),
-    /// What was read.
-    #[cfg(feature = "backup")]
-    Verified(VerifyReport),
-}
-
-/// What an act would change.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Change {
-    /// Of what, for instance `tenant contoso`.
-    pub of: String,
-    /// How it is; `None` if it is not there.
-    pub from: Option<String>,
-    /// How it would be; `None` if it would no longer be there.
-    pub to: Option<String>,
-    /// Whether nothing brings back what was.
-    pub is_final: bool,
-}
-
-/// Whom a token names.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Identity {
-    /// The issuer, and whom its tenant claim names.
-    pub speaker: Speaker,
-    /// The person or program.
-    pub subject: String,
-    /// From this second since 1970 on the store no longer counts it. At most an hour away.
-    pub ends_at_secs: u64,
-}
-
-/// How a store is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Status {
-    /// What it holds and takes.
-    pub stats: Stats,
-    /// Tenants that are suspended.
-    pub suspended: usize,
-    /// Tenants whose deletion is not finished.
-    pub deleting: usize,
-}
-
 impl Act {
     /// Does it.
     #[cfg_attr(not(feature = "backup"), expect(unused_variables, reason = "only acts on files need them"))]
@@ -261,7 +209,7 @@ impl Act {
         let acknowledged = |()| Done::Acknowledged;
         match self {
             Self::WhoAmI => Ok(Done::Identity(Identity::of(custody.identity()))),
-            Self::Status => status(custody).map(Done::Status),
+            Self::Status => Status::of(custody).map(Done::Status),
             Self::Doctor => custody.doctor().map(Done::Health),
             Self::ListTenants => custody.tenants().map(Done::Tenants),
             Self::ShowTenant { name } => custody.tenant(&name).map(Done::Tenant),
@@ -272,7 +220,10 @@ impl Act {
             Self::RotateRoot { root, per_second } => rotate_root(custody, &root, per_second, line),
             Self::CheckRoot { root } => custody.check_root(&root).map(Box::new).map(Done::Checked),
             Self::Audit { trail, act } => act.run(&(custody, trail.borrow()), line),
-            Self::ForTenant { .. } => Err(for_another_door()),
+            Self::Purges => custody.purges().map(Done::Purges),
+            Self::RunPurges => purge_act::run_all(custody),
+            Self::PurgedTenant { tenant, act } => act.run(&custody.purged_tenant(&tenant)?, line),
+            Self::ForTenant { .. } | Self::ForPurgedTenant { .. } => Err(for_another_door()),
             #[cfg(feature = "backup")]
             other => safekeeping::run(other, custody, folders, line),
         }
@@ -295,17 +246,13 @@ impl Act {
             Self::RotateRoot { root, .. } => plan_rotation(custody, &root),
             Self::CheckRoot { root } => RootId::new(root).map(|_| Vec::new()),
             Self::Audit { trail, act } => act.plan(&(custody, trail.borrow())).map(|()| Vec::new()),
-            Self::ForTenant { .. } => Err(for_another_door()),
+            Self::Purges => custody.purges().map(|_| Vec::new()),
+            Self::RunPurges => purge_act::plan_all(custody),
+            Self::PurgedTenant { tenant, act } => act.plan(&custody.purged_tenant(&tenant)?),
+            Self::ForTenant { .. } | Self::ForPurgedTenant { .. } => Err(for_another_door()),
             #[cfg(feature = "backup")]
             other => safekeeping::plan(other, custody, folders),
         }
-    }
-}
-
-impl Change {
-    /// A tenant that was not there.
-    pub(super) fn made(name: &TenantName, state: &str) -> Self {
-        Self { of: of_tenant(name), from: None, to: Some(state.to_owned()), is_final: false }
     }
 }
 
@@ -319,10 +266,6 @@ fn plan_state(tenant: &TenantSummary, to: TenantState) -> Result<Vec<Change>> {
         is_final: false,
     };
     Ok(Some(tenant.state).filter(|state| *state != to).map(change).into_iter().collect())
-}
-
-pub(super) fn of_tenant(name: &TenantName) -> String {
-    format!("tenant {}", name.as_str())
 }
 
 /// The desk has sent a tenant's act to the service's door.
@@ -353,20 +296,4 @@ fn plan_rotation(custody: &Custody, root: &str) -> Result<Vec<Change>> {
     let named = tenants.iter().map(of_tenant);
     let rest = (unknown > 0).then(|| format!("{unknown} tenants whose rings cannot be read now"));
     Ok(named.chain(rest).map(change).collect())
-}
-
-impl Identity {
-    pub(super) fn of(identity: &VerifiedIdentity) -> Self {
-        Self {
-            speaker: identity.speaker().clone(),
-            subject: identity.subject().to_owned(),
-            ends_at_secs: identity.ends_at_secs(),
-        }
-    }
-}
-
-fn status(custody: &Custody) -> Result<Status> {
-    let (stats, tenants) = (custody.stats()?, custody.tenants()?);
-    let count = |state| tenants.iter().filter(|tenant| tenant.state == state).count();
-    Ok(Status { stats, suspended: count(TenantState::Suspended), deleting: count(TenantState::Deleting) })
 }

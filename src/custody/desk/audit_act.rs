@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Line;
-use super::act::Done;
+use super::answer::Done;
 use crate::audit::{Recorded, Verified, VerifierKey};
 use crate::custody::{Custody, TenantCustody, Trail};
 use crate::error::{Error, Result};
@@ -142,12 +142,7 @@ impl AuditAct {
                 let Verified { origin, size, grown_from, .. } = trail.verify(earlier.as_deref())?;
                 Ok(Done::Trail(TrailVerdict { origin, size, grown_from }))
             }
-            Self::Export => {
-                let mut parts = Parts { line, text: Vec::with_capacity(2 * PART_LEN) };
-                let checkpoint = trail.export(&mut parts)?;
-                parts.send(0).map_err(|source| Error::io("the trail cannot be sent", source))?;
-                Ok(Done::Checkpoint(checkpoint))
-            }
+            Self::Export => export(line, |out| trail.export(out)),
             Self::Checkpoint => trail.checkpoint().map(Done::Checkpoint),
             Self::Key => trail.key().map(|key| Done::VerifierKey(key.to_string())),
         }
@@ -160,6 +155,14 @@ impl AuditAct {
             _ => trail.events(0, 0).map(drop),
         }
     }
+}
+
+/// Sends a trail in parts, as `write` writes it.
+pub(super) fn export(line: &mut Line<'_>, write: impl FnOnce(&mut dyn Write) -> Result<String>) -> Result<Done> {
+    let mut parts = Parts { line, text: Vec::with_capacity(2 * PART_LEN) };
+    let checkpoint = write(&mut parts)?;
+    parts.send(0).map_err(|source| Error::io("the trail cannot be sent", source))?;
+    Ok(Done::Checkpoint(checkpoint))
 }
 
 /// Cuts what is written into parts of whole lines.

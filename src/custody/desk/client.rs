@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use super::act::Done;
+use super::answer::Done;
 use super::wire::{Reply, Request};
 use crate::error::{Error, ErrorKind, Result};
 

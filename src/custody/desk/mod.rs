@@ -42,9 +42,11 @@
 //! ([`CustodyDesk::folder`]), files in them are made and never replaced, and without such folders these acts are refused.
 
 mod act;
+mod answer;
 mod audit_act;
 mod client;
 mod folders;
+mod purge_act;
 #[cfg(feature = "backup")]
 mod safekeeping;
 mod socket;
@@ -55,17 +57,19 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-pub use act::{Act, Change, Done, Identity, Status};
+pub use act::Act;
 #[cfg(feature = "backup")]
-pub use act::{Extent, Seal};
+pub use act::{Extent, Seal, Unseal};
+pub use answer::{Change, Done, GenerationVerdict, Identity, PurgeRun, Status};
 pub use audit_act::{AuditAct, TrailName, TrailVerdict};
 pub use client::ask;
 use folders::Folders;
+pub use purge_act::PurgedAct;
 pub use socket::DeskSocket;
 pub use tenant_act::TenantAct;
 pub use wire::{Progress, REQUEST_MAX_LEN, Refusal, Reply, Request, Secret, VERSION};
 
-use super::{Custody, TenantCustody};
+use super::{Custody, PurgedTenant, TenantCustody};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -84,6 +88,7 @@ pub struct CustodyDesk {
 pub(crate) trait Doors: Send + Sync {
     fn custody(&self, credential: &str) -> Result<Custody>;
     fn tenant_custody(&self, credential: &str, tenant: &str) -> Result<TenantCustody>;
+    fn purged_tenant(&self, credential: &str, tenant: &str) -> Result<PurgedTenant>;
 }
 
 /// Where replies go, until one does not arrive.
@@ -137,19 +142,23 @@ impl CustodyDesk {
 
     fn answer(&self, request: &[u8], line: &mut Line<'_>) -> Result<Done> {
         let Request { token, act, dry_run, .. } = Request::parse(request)?;
-        if let Act::ForTenant { tenant, act } = act {
-            let custody = self.doors.tenant_custody(token.expose_secret(), &tenant)?;
-            drop(token);
-            return match dry_run {
-                true => act.plan(&custody).map(Done::Planned),
-                false => act.run(&custody, line),
-            };
-        }
-        let custody = self.doors.custody(token.expose_secret())?;
-        drop(token);
-        match dry_run {
-            true => act.plan(&custody, &self.folders).map(Done::Planned),
-            false => act.run(&custody, &self.folders, line),
+        let credential = token.expose_secret();
+        match act {
+            Act::ForTenant { tenant, act } => {
+                let custody = self.doors.tenant_custody(credential, &tenant)?;
+                drop(token);
+                if dry_run { act.plan(&custody).map(Done::Planned) } else { act.run(&custody, line) }
+            }
+            Act::ForPurgedTenant { tenant, act } => {
+                let purged = self.doors.purged_tenant(credential, &tenant)?;
+                drop(token);
+                if dry_run { act.plan(&purged).map(Done::Planned) } else { act.run(&purged, line) }
+            }
+            act => {
+                let (custody, folders) = (self.doors.custody(credential)?, &self.folders);
+                drop(token);
+                if dry_run { act.plan(&custody, folders).map(Done::Planned) } else { act.run(&custody, folders, line) }
+            }
         }
     }
 }

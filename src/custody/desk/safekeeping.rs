@@ -5,10 +5,11 @@ use std::fs::{self, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use super::act::{Act, Change, Done, Extent, Seal};
+use super::act::{Act, Extent, Seal, Unseal};
+use super::answer::{Change, Done};
 use super::wire::Progress;
 use super::{Folders, Line};
-use crate::backup::{BackupPlan, EscrowLock, ExportReport, TenantRestore};
+use crate::backup::{BackupPlan, EscrowKey, EscrowLock, ExportReport, TenantRestore};
 use crate::custody::Custody;
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::check_name;
@@ -18,6 +19,10 @@ pub(super) fn run(act: Act, custody: &Custody, folders: &Folders, line: &mut Lin
         Act::ExportRings { folder, file, seal } => {
             let (path, lock) = (file_in(folders, &folder, &file)?, lock(seal)?);
             export(custody, &path, &lock).map(Done::Exported)
+        }
+        Act::ImportRings { folder, file, key, tenants } => {
+            let (path, key) = (escrow_in(folders, &folder, &file)?, unseal(&key)?);
+            custody.import_rings(path, &key, &names(&tenants)).map(Done::Imported)
         }
         Act::Backup { folder, of, escrow_never, accept_gaps } => {
             let plan = backup_plan(folders.get(&folder)?, of, escrow_never, accept_gaps);
@@ -49,6 +54,11 @@ pub(super) fn plan(act: Act, custody: &Custody, folders: &Folders) -> Result<Vec
             let (path, _) = (file_in(folders, &folder, &file)?, lock(seal)?);
             custody.check_export(&path)?;
             Ok(vec![made(format!("file {file} in folder {folder}"), "the rings of every tenant, sealed")])
+        }
+        Act::ImportRings { folder, file, key, tenants } => {
+            let (path, key) = (escrow_in(folders, &folder, &file)?, unseal(&key)?);
+            custody.check_import(&path, &key, &names(&tenants))?;
+            Ok(plan_import(&tenants))
         }
         Act::Backup { folder, of, escrow_never, accept_gaps } => {
             custody.check_backup(&backup_plan(folders.get(&folder)?, of, escrow_never, accept_gaps))?;
@@ -85,6 +95,46 @@ fn lock(seal: Seal) -> Result<EscrowLock> {
     match seal {
         Seal::Recipients(recipients) => EscrowLock::recipients(recipients.iter().map(String::as_str)),
         Seal::Passphrase(passphrase) => EscrowLock::passphrase(passphrase.expose_secret()),
+    }
+}
+
+fn unseal(key: &Unseal) -> Result<EscrowKey> {
+    match key {
+        Unseal::Identity(secret) => EscrowKey::identity(secret.expose_secret()),
+        Unseal::Passphrase(passphrase) => Ok(EscrowKey::passphrase(passphrase.expose_secret())),
+    }
+}
+
+fn names(tenants: &[String]) -> Vec<&str> {
+    tenants.iter().map(String::as_str).collect()
+}
+
+/// Which rings are damaged is for the root keys to tell, and those are not asked now.
+fn plan_import(tenants: &[String]) -> Vec<Change> {
+    let of = match tenants {
+        [] => vec!["the ring of every tenant".to_owned()],
+        tenants => tenants.iter().map(|name| format!("the ring of tenant {name}")).collect(),
+    };
+    let change = |of| Change {
+        of,
+        from: Some("damaged, or left alone".to_owned()),
+        to: Some("that of the escrow".to_owned()),
+        is_final: false,
+    };
+    of.into_iter().map(change).collect()
+}
+
+/// A file of this name that is there, and is no link to another place.
+fn escrow_in(folders: &Folders, folder: &str, file: &str) -> Result<PathBuf> {
+    check_name(file)?;
+    let path = folders.get(folder)?.join(file);
+    match fs::symlink_metadata(&path) {
+        Ok(there) if there.is_file() => Ok(path),
+        Ok(_) => Err(Error::invalid("what lies there is no file")),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(Error::new(ErrorKind::NotFound, "there is no file of this name in the folder"))
+        }
+        Err(error) => Err(Error::io("the folder cannot be looked into", error)),
     }
 }
 

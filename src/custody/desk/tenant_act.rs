@@ -1,14 +1,19 @@
 //! The acts of a tenant's own custodian.
 
+use std::ops::ControlFlow;
+
 use serde::{Deserialize, Serialize};
 
 use super::Line;
-use super::act::{Change, Done, Identity, of_tenant};
+use super::answer::{Change, Done, GenerationVerdict, Identity, of_tenant};
 use super::audit_act::AuditAct;
-use crate::custody::TenantCustody;
+use super::purge_act;
+use super::wire::Progress;
+use crate::custody::{CanDestroy, TenantCustody};
 use crate::directory::{ProposedChange, Rules};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::keys::Policy;
+use crate::reseal::{GenerationCensus, ResealPlan};
 
 /// What a custodian of a tenant may ask for. The names in JSON are those here in lower case, with underscores.
 #[derive(Debug, Serialize, Deserialize)]
@@ -23,6 +28,46 @@ pub enum TenantAct {
     RotateRoots,
     /// [`TenantCustody::rotate_keys`]. Answered with [`Done::Generation`].
     RotateKeys,
+    /// [`TenantCustody::census`]. Answered with [`Done::Census`].
+    Census,
+    /// [`TenantCustody::reseal`]. Answered with [`Done::Resealed`]. When nobody listens any more it stops at its next page,
+    /// and goes on when it is asked for again, and in the background.
+    Reseal {
+        /// [`ResealPlan::bytes_per_second`](crate::ResealPlan::bytes_per_second).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        bytes_per_second: Option<u64>,
+    },
+    /// [`TenantCustody::can_destroy`]. Answered with [`Done::CanDestroy`].
+    CanDestroy {
+        /// The generation.
+        generation: u32,
+    },
+    /// [`TenantCustody::can_destroy`], and if nothing is in the way, [`TenantCustody::retire`]. Answered with
+    /// [`Done::Retired`] or [`Done::NotRetired`].
+    Retire {
+        /// The generation.
+        generation: u32,
+    },
+    /// [`TenantCustody::request_purge`]. Answered with [`Done::Purge`].
+    RequestPurge {
+        /// Why, for others to read.
+        reason: String,
+    },
+    /// [`TenantCustody::approve_purge`]. Answered with [`Done::Purge`].
+    ApprovePurge {
+        /// Why, for others to read.
+        reason: String,
+    },
+    /// [`TenantCustody::cancel_purge`]. Answered with [`Done::Acknowledged`].
+    CancelPurge {
+        /// Why, for others to read.
+        reason: String,
+    },
+    /// [`TenantCustody::purge_status`]. Answered with [`Done::Purge`]. When the tenant is gone, so is this door:
+    /// [`Act::ForPurgedTenant`](super::Act::ForPurgedTenant) leads on.
+    PurgeStatus,
+    /// [`TenantCustody::execute_purge`]. Answered with [`Done::Purge`]. It goes on though nobody listens any more.
+    ExecutePurge,
     /// [`TenantCustody::rules`]. Answered with [`Done::Rules`].
     Rules,
     /// [`TenantCustody::proposals`]. Answered with [`Done::Proposals`].
@@ -64,6 +109,15 @@ impl TenantAct {
             Self::Keys => custody.keys().map(Done::Keys),
             Self::RotateRoots => custody.rotate_roots().map(acknowledged),
             Self::RotateKeys => custody.rotate_keys().map(Done::Generation),
+            Self::Census => custody.census().map(Done::Census),
+            Self::Reseal { bytes_per_second } => reseal(custody, bytes_per_second, line),
+            Self::CanDestroy { generation } => can_destroy(custody, generation),
+            Self::Retire { generation } => retire(custody, generation),
+            Self::RequestPurge { reason } => custody.request_purge(&reason).map(Done::purge),
+            Self::ApprovePurge { reason } => custody.approve_purge(&reason).map(Done::purge),
+            Self::CancelPurge { reason } => custody.cancel_purge(&reason).map(acknowledged),
+            Self::PurgeStatus => custody.purge_status().map(|status| Done::Purge(status.map(Box::new))),
+            Self::ExecutePurge => custody.execute_purge_with(purge_act::teller(line)).map(Done::purge),
             Self::Rules => custody.rules().map(Done::Rules),
             Self::Proposals => custody.proposals().map(Done::Proposals),
             Self::ProposePolicy { policy, reason } => custody.propose_policy(policy, &reason).map(Done::Proposed),
@@ -86,6 +140,13 @@ impl TenantAct {
             Ok(change(&format!("proposal {number}"), None, Some(shown)))
         };
         match self {
+            Self::Census | Self::CanDestroy { .. } | Self::PurgeStatus => custody.rules().map(|_| Vec::new()),
+            Self::Reseal { .. } => plan_reseal(custody),
+            Self::Retire { generation } => plan_retirement(custody, generation),
+            purge @ (Self::RequestPurge { .. }
+            | Self::ApprovePurge { .. }
+            | Self::CancelPurge { .. }
+            | Self::ExecutePurge) => purge_act::plan(purge, custody),
             Self::WhoAmI | Self::Keys | Self::Rules | Self::Proposals => custody.rules().map(|_| Vec::new()),
             Self::Audit(act) => act.plan(custody).map(|()| Vec::new()),
             Self::RotateRoots => {
@@ -118,6 +179,57 @@ impl TenantAct {
             }
         }
     }
+}
+
+fn reseal(custody: &TenantCustody, bytes_per_second: Option<u64>, line: &mut Line<'_>) -> Result<Done> {
+    let plan = ResealPlan::new().on_progress(|progress| {
+        let of = format!("percent of sweep {}; {} records moved", progress.sweep, progress.resealed);
+        match line.tell(Progress { of, done: progress.percent.into(), total: 100 }) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
+        }
+    });
+    let plan = bytes_per_second.into_iter().fold(plan, ResealPlan::bytes_per_second);
+    custody.reseal(plan).map(Done::Resealed)
+}
+
+fn can_destroy(custody: &TenantCustody, generation: u32) -> Result<Done> {
+    // The proof stays here: it is of this moment.
+    let blockers = match custody.can_destroy(generation)? {
+        CanDestroy::Yes(_) => Vec::new(),
+        CanDestroy::No(blockers) => blockers,
+    };
+    Ok(Done::CanDestroy(GenerationVerdict { generation, blockers }))
+}
+
+fn retire(custody: &TenantCustody, generation: u32) -> Result<Done> {
+    match custody.can_destroy(generation)? {
+        CanDestroy::Yes(proof) => custody.retire(proof).map(Done::Retired),
+        CanDestroy::No(blockers) => Ok(Done::NotRetired(GenerationVerdict { generation, blockers })),
+    }
+}
+
+/// Which generation is the newest is for the keys to tell, and those are not asked for now.
+fn plan_reseal(custody: &TenantCustody) -> Result<Vec<Change>> {
+    let tenant = of_tenant(custody.tenant());
+    let change = |counted: GenerationCensus| Change {
+        of: format!("records of generation {} of {tenant}", counted.generation),
+        from: Some(format!("{} records, {} bytes", counted.records, counted.bytes)),
+        to: Some("of the newest generation, if that is another".to_owned()),
+        is_final: false,
+    };
+    Ok(custody.census()?.generations.into_iter().map(change).collect())
+}
+
+/// # Errors
+/// `Conflict` if records of it are left. What else may be in the way is found by the act itself.
+fn plan_retirement(custody: &TenantCustody, generation: u32) -> Result<Vec<Change>> {
+    let counted = custody.census()?.generations.into_iter().find(|counted| counted.generation == generation);
+    if let Some(GenerationCensus { records, .. }) = counted {
+        return Err(Error::conflict(format!("{records} records of the generation are left; reseal first")));
+    }
+    let of = format!("the key of generation {generation} of {}", of_tenant(custody.tenant()));
+    Ok(vec![Change { of, from: Some("living, and no record names it".to_owned()), to: None, is_final: true }])
 }
 
 /// A policy or rules, as JSON.

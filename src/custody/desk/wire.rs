@@ -5,7 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize};
 use zeroize::Zeroizing;
 
-use super::act::{Act, Done};
+use super::act::Act;
+use super::answer::Done;
 use crate::error::{Error, ErrorKind, Result};
 
 /// The longest request, in bytes.
@@ -59,7 +60,7 @@ pub struct Progress {
     pub of: String,
     /// How many of them are done.
     pub done: u64,
-    /// How many there are, as far as is known.
+    /// How many there are, as far as is known; 0 if that is not known.
     pub total: u64,
 }
 

@@ -106,7 +106,7 @@ impl Purge {
     }
 
     /// Whether its time has come: two people want it, and the cooling-off is over.
-    pub(super) fn check_due(&self, now_secs: u64) -> Result<()> {
+    pub(crate) fn check_due(&self, now_secs: u64) -> Result<()> {
         if self.approved.is_none() {
             return Err(Error::conflict("the purge waits for the approval of a second custodian"));
         }
@@ -125,7 +125,7 @@ impl Purge {
         self.destruction.as_ref().ok_or_else(|| Error::conflict("the purge has not been carried out"))
     }
 
-    pub(super) fn declare(&mut self, number: u64, statement: &Statement) -> Result<()> {
+    pub(crate) fn declare(&mut self, number: u64, statement: &Statement) -> Result<()> {
         let escrows = self.destruction.as_mut().map(|destruction| &mut destruction.escrows);
         let escrow = escrows.into_iter().flatten().find(|escrow| escrow.number == number);
         let not_found = || Error::new(ErrorKind::NotFound, "the receipt lists no escrow of this number");
