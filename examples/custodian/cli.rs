@@ -8,7 +8,7 @@ use clap_complete::Shell;
 mod proofs;
 mod records;
 
-pub use self::proofs::{Audit, Purge, Purged, VerifyReceipt};
+pub use self::proofs::{Audit, Purge, Purged, VerifyReceipt, Why};
 pub use self::records::{Backup, Restore, RestoreTerms, Ring};
 
 const EXAMPLES: &str = "\
@@ -140,6 +140,31 @@ pub enum Command {
         /// A new epoch under the newest versions of the tenant's root keys, and the same generation
         #[arg(long)]
         roots: bool,
+    },
+    /// Whether anything of a tenant opens, and how soon a refusal of its root keys ends that; for its own custodians
+    #[command(after_help = "custodian access contoso    no root key is asked")]
+    Access {
+        /// The tenant
+        tenant: String,
+    },
+    /// Takes all access to a tenant's records away at once, for its own custodians; destroys nothing
+    #[command(after_help = "custodian revoke contoso --reason 'a stolen laptop'\n\n\
+                      Sessions and scans end, keys leave memory, nobody is admitted, also after a restart, until a \
+                      custodian of the tenant restores access. The service's custodians cannot.")]
+    Revoke {
+        #[command(flatten)]
+        why: Why,
+    },
+    /// Gives access back that was revoked, for the tenant's own custodians
+    #[command(after_help = "custodian restore contoso --reason 'it was found'\n\
+                      custodian restore contoso --reason 'it was found' --propose    where the rules ask for two: \
+                      another one says `custodian policy apply contoso N`")]
+    Restore {
+        #[command(flatten)]
+        why: Why,
+        /// Proposes it to another custodian
+        #[arg(long)]
+        propose: bool,
     },
     /// Counts a tenant's records by the generation of the key that seals them, for its own custodians
     #[command(after_help = "custodian census contoso    reads every row, and no record")]
@@ -344,6 +369,18 @@ pub enum Policy {
         /// After which age the store rotates the tenant's key by itself
         #[arg(long, value_name = "SECONDS")]
         rotate_keys_after: Option<u64>,
+    },
+    /// Proposes another policy because the root keys are lost; another custodian applies it, and the recovery root opens
+    /// the keys for that, on the record
+    #[command(after_help = "custodian policy recover contoso --any-of new-key --reason 'both vaults burned'")]
+    Recover {
+        /// The tenant
+        tenant: String,
+        /// Why, for others to read
+        #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        policy: PolicyTerms,
     },
     /// Does what was proposed
     Apply {

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use strongroom::desk::{Act, AuditAct, Extent, PurgedAct, Seal, Secret, TenantAct, TrailName};
+use strongroom::desk::{AccessAct, Act, AuditAct, Extent, PurgedAct, Seal, Secret, TenantAct, TrailName};
 use strongroom::{Policy, Rules, TenantSpec};
 
 use crate::cli::{Audit, Backup, Command, PolicyTerms, Purge, Restore, Ring, Root, Tenant};
@@ -34,6 +34,16 @@ pub fn acts(command: &Command, door: &mut Door<'_>, dry_run: bool) -> Result<Vec
         Command::Ring(Ring::Import { file, identity, tenants }) => {
             let (folder, file) = place(file, door)?;
             Act::ImportRings { folder, file, key: offline::unseal(identity.as_deref())?, tenants: tenants.clone() }
+        }
+        Command::Access { tenant } => own(tenant, TenantAct::Access(AccessAct::Show)),
+        Command::Revoke { why } => {
+            own(&why.tenant, TenantAct::Access(AccessAct::Revoke { reason: why.reason.clone() }))
+        }
+        Command::Restore { why, propose: false } => {
+            own(&why.tenant, TenantAct::Access(AccessAct::Restore { reason: why.reason.clone() }))
+        }
+        Command::Restore { why, propose: true } => {
+            own(&why.tenant, TenantAct::Access(AccessAct::ProposeRestore { reason: why.reason.clone() }))
         }
         Command::Census { tenant } => own(tenant, TenantAct::Census),
         Command::Reseal { tenant, rate, .. } => own(tenant, TenantAct::Reseal { bytes_per_second: *rate }),
@@ -99,6 +109,10 @@ fn policy(command: &cli::Policy) -> Result<Vec<Act>, Failure> {
                 .cooling_off(Duration::from_secs(*cooling_off))
                 .rotate_keys_after(rotate_keys_after.map(Duration::from_secs));
             (tenant, vec![TenantAct::ProposeRules { rules, reason: reason.clone() }])
+        }
+        Order::Recover { tenant, reason, policy } => {
+            let act = AccessAct::ProposeRecovery { policy: terms(policy)?, reason: reason.clone() };
+            (tenant, vec![TenantAct::Access(act)])
         }
         Order::Apply { tenant, proposal } => (tenant, vec![TenantAct::Apply { proposal: *proposal }]),
         Order::Withdraw { tenant, proposal } => (tenant, vec![TenantAct::Withdraw { proposal: *proposal }]),

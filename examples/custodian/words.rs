@@ -5,7 +5,7 @@ mod purges;
 
 use strongroom::backup::BackupKind;
 use strongroom::desk::{Change, Done};
-use strongroom::{Grade, RootFinding, TenantName};
+use strongroom::{Fence, Grade, RootFinding, TenantName};
 
 pub use self::purges::{note, purge_line, receipt};
 
@@ -137,7 +137,12 @@ fn change(change: &Change) -> String {
 fn tenant_line(tenant: &strongroom::TenantSummary, width: usize) -> String {
     let speakers = tenant.speakers.iter().map(|speaker| format!("{} of {}", speaker.tenant(), speaker.issuer()));
     let speakers = speakers.collect::<Vec<_>>().join(", ");
-    format!("{:width$}  {:9}  {speakers}", tenant.name.as_str(), tenant.state.as_str())
+    let shut = match tenant.fence {
+        None => "",
+        Some(Fence::Observed) => "  (shut: the owner of a root key refuses)",
+        Some(Fence::Ordered) => "  (shut: its custodians have revoked access)",
+    };
+    format!("{:width$}  {:9}  {speakers}{shut}", tenant.name.as_str(), tenant.state.as_str())
 }
 
 fn names(tenants: &[TenantName]) -> String {

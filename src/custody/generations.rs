@@ -1,10 +1,10 @@
 //! The end of a generation: its records move to the newest one, nothing is left that needs its key, the key goes.
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use super::tenant::TenantCustody;
 use crate::audit::{Act, Event};
-use crate::directory::Tenant;
+use crate::directory::{Escrow, Tenant};
 use crate::engine::Durability;
 use crate::error::{Error, Result};
 use crate::keys::Ring;
@@ -82,19 +82,20 @@ pub struct RetireReport {
     /// there. Where the disk keeps what is overwritten (copy-on-write file systems, snapshots of the volume, flash), an
     /// old copy of the ring opens with them until they are destroyed.
     pub roots: Vec<(RootId, String)>,
-    /// The escrow that the tenant's ring was last exported into, if any: it holds the key still.
-    pub escrow: Option<OutstandingEscrow>,
+    /// Every escrow that may hold the tenant's ring as it was, and the key with it.
+    pub escrows: Vec<OutstandingEscrow>,
 }
 
-/// An escrow that holds a ring of before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// An escrow that may hold a ring of before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct OutstandingEscrow {
-    /// SHA-256 of its file. In serde's formats as 64 hex digits.
-    #[serde(serialize_with = "to_hex", deserialize_with = "from_hex")]
-    pub sha256: [u8; 32],
+    /// The number of the export.
+    pub number: u64,
+    /// SHA-256 of its file, 64 hexadecimal digits; `None` if nobody wrote down that it was finished.
+    pub sha256: Option<String>,
     /// When it was made, in seconds since 1970.
-    pub exported_secs: u64,
+    pub exported_secs: Option<u64>,
 }
 
 impl TenantCustody {
@@ -158,40 +159,14 @@ impl TenantCustody {
                 roots.push(version);
             }
         }
-        Ok(RetireReport { generation, roots, escrow: self.outstanding_escrow()? })
-    }
-
-    #[cfg(feature = "backup")]
-    fn outstanding_escrow(&self) -> Result<Option<OutstandingEscrow>> {
-        let export = self.directory.exports()?.remove(&self.tenant.incarnation());
-        Ok(export.map(|export| {
-            let (sha256, exported_secs) = export.escrow();
-            OutstandingEscrow { sha256, exported_secs }
-        }))
-    }
-
-    #[cfg(not(feature = "backup"))]
-    #[expect(clippy::unnecessary_wraps, clippy::unused_self, reason = "with the feature `backup` it may fail")]
-    fn outstanding_escrow(&self) -> Result<Option<OutstandingEscrow>> {
-        Ok(None)
+        let escrows = self.directory.escrows_with(self.tenant.incarnation())?;
+        let escrows = escrows.into_iter().map(|(number, escrow)| outstanding(number, escrow.as_ref())).collect();
+        Ok(RetireReport { generation, roots, escrows })
     }
 
     fn record(&self, event: Event) -> Result<()> {
         self.directory.trails().record(self.tenant.incarnation(), event, Durability::Synced)
     }
-}
-
-/// As tools print digests, so that the one in an answer can be held against the one of a file.
-fn to_hex<S: Serializer>(digest: &[u8; 32], serializer: S) -> std::result::Result<S::Ok, S::Error> {
-    serializer.serialize_str(&digest.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}")))
-}
-
-fn from_hex<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<[u8; 32], D::Error> {
-    let hex = String::deserialize(deserializer)?;
-    let digit = |place: usize| hex.get(2 * place..2 * place + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok());
-    let digest = (0..32).map(digit).collect::<Option<Vec<u8>>>().filter(|_| hex.len() == 64);
-    let digest = digest.and_then(|digest| <[u8; 32]>::try_from(digest).ok());
-    digest.ok_or_else(|| serde::de::Error::custom("a SHA-256 has 64 hex digits"))
 }
 
 impl Destroyable {
@@ -200,6 +175,11 @@ impl Destroyable {
     pub fn generation(&self) -> u32 {
         self.0.generation()
     }
+}
+
+fn outstanding(number: u64, escrow: Option<&Escrow>) -> OutstandingEscrow {
+    let (sha256, exported_secs) = (escrow.map(Escrow::sha256), escrow.map(|escrow| escrow.exported_secs));
+    OutstandingEscrow { number, sha256, exported_secs }
 }
 
 /// How far each living generation has come.

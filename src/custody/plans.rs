@@ -7,7 +7,7 @@ use super::purge::statement;
 use super::{Custody, PurgedTenant, TenantCustody, TenantSpec, TenantSummary};
 #[cfg(feature = "backup")]
 use crate::backup::{self, BackupPlan, EscrowKey, TenantRestore};
-use crate::directory::{Proposal, ProposedChange, Purge, check_reason};
+use crate::directory::{Fence, Proposal, ProposedChange, Purge, check_reason};
 use crate::error::{Error, ErrorKind, Result};
 use crate::keys::Policy;
 use crate::kms::RootId;
@@ -88,6 +88,18 @@ impl TenantCustody {
     pub(super) fn check_epoch(&self) -> Result<(Policy, u32)> {
         self.check()?;
         self.directory.with_outline(&self.tenant, |outline| (outline.policy.clone(), outline.epoch))
+    }
+
+    /// Whether a reason is one, and what shuts the tenant now.
+    pub(super) fn check_reason(&self, reason: &str) -> Result<Option<Fence>> {
+        self.check()?;
+        check_reason(reason)?;
+        Ok(self.tenant.fence())
+    }
+
+    /// Whether the rules let one custodian do what could be proposed as well.
+    pub(super) fn check_alone(&self) -> Result<()> {
+        self.directory.charter(&self.tenant)?.check_alone()
     }
 
     /// Whether something could be proposed, and as which number.

@@ -18,10 +18,17 @@ const FIRST: Table = Table { keyspace: 0, collection: 12 };
 
 /// An escrow that was written to its end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Escrow {
-    pub(super) number: u64,
-    pub(super) exported_secs: u64,
+pub(crate) struct Escrow {
+    pub(crate) number: u64,
+    pub(crate) exported_secs: u64,
     pub(super) sha256: [u8; 32],
+}
+
+impl Escrow {
+    /// Its digest, in hexadecimal.
+    pub(crate) fn sha256(&self) -> String {
+        self.sha256.iter().fold(String::with_capacity(64), |hex, byte| hex + &format!("{byte:02x}"))
+    }
 }
 
 impl Directory {
@@ -48,7 +55,7 @@ impl Directory {
 
     /// The escrows that may hold a tenant's ring, by number: those since the first that held it, and those that were
     /// begun and whose end nobody wrote down, in the one moment of a crash or in a store of an earlier release.
-    pub(super) fn escrows_with(&self, incarnation: Incarnation) -> Result<Vec<(u64, Option<Escrow>)>> {
+    pub(crate) fn escrows_with(&self, incarnation: Incarnation) -> Result<Vec<(u64, Option<Escrow>)>> {
         let first = self.first_escrow(incarnation)?.unwrap_or(u64::MAX);
         let mut known: std::collections::BTreeMap<u64, Escrow> =
             self.register.list(ESCROWS, &[])?.into_iter().map(|escrow: Escrow| (escrow.number, escrow)).collect();

@@ -34,6 +34,7 @@ pub use charter::{Person, Proposal, ProposedChange, Rules};
 pub(crate) use create::{Newcomer, in_specs};
 use entries::Entry;
 pub(crate) use epochs::{Moved, Pace};
+pub(crate) use escrows::Escrow;
 use known::Known;
 pub(crate) use purge::Purge;
 pub use row::{Fence, Speaker};

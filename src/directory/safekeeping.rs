@@ -330,11 +330,6 @@ impl Export {
     pub(crate) fn covers(&self, row: &Row) -> bool {
         row.next.is_none() && self.epoch == row.epoch.number && self.sequence == row.sequence
     }
-
-    /// The digest of the escrow, and when it was made, in seconds since 1970.
-    pub(crate) fn escrow(&self) -> ([u8; 32], u64) {
-        (self.escrow, self.exported_secs)
-    }
 }
 
 /// Puts rows back as they were stored, into a store that has none yet.

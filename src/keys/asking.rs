@@ -24,8 +24,11 @@ struct Asking<'p> {
     patience: &'p Patience,
     /// Of every root key that was asked; `None` until it has answered.
     answers: BTreeMap<&'p RootId, Option<Answer>>,
-    arriving: (Sender<(RootId, Answer)>, Receiver<(RootId, Answer)>),
+    arriving: Arriving,
 }
+
+/// Answers on their way from the threads that ask.
+type Arriving = (Sender<(RootId, Answer)>, Receiver<(RootId, Answer)>);
 
 /// Has the root keys unwrap the ring key of a slot. Each is asked once at most, and those of an alternative together.
 ///

@@ -223,6 +223,7 @@ mod tests {
         Ring::for_tests(Incarnation::new([1; 16]), [2; 32], &[(1, [3; 32])])
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "it stands where a load does")]
     fn loaded() -> Result<Loaded> {
         Ok(Loaded::Whole(ring()))
     }

@@ -1,5 +1,6 @@
 //! The desk of custodians: what it reads, what it answers, who is refused, and who disturbs whom.
 
+mod access;
 mod keys;
 mod purges;
 

@@ -132,11 +132,6 @@ impl World {
         Self { room, keepers, clock, cells, made: 0 }
     }
 
-    fn credential(&self, tenant: &str, roles: &str) -> String {
-        let expires_secs = dated::START_SECS + 1_000_000_000;
-        format!("{ISSUER}|{tenant}|{roles}|{expires_secs}")
-    }
-
     /// A tenant with one note, whose keys are in no memory.
     fn make(&mut self, (alternatives, has_recovery): (&[&str], bool)) -> String {
         self.made += 1;
@@ -144,7 +139,7 @@ impl World {
         let alternatives = alternatives.iter().map(|roots| roots.chars().map(String::from).collect::<Vec<_>>());
         let policy = Policy::any_of(alternatives).unwrap().expiries(REFRESH, HARD_EXPIRY).unwrap();
         let policy = if has_recovery { policy.recovery_root("r", RECOVERY_LIMIT).unwrap() } else { policy };
-        let custody = self.room.custody(&self.credential("service", "custodian")).unwrap();
+        let custody = self.room.custody(&credential("service", "custodian")).unwrap();
         custody.create_tenant(TenantSpec::new(&name, ISSUER, &name).policy(policy)).unwrap();
         self.notes(&name).unwrap().put(&1, &7).unwrap();
         custody.suspend_tenant(&name).unwrap();
@@ -153,7 +148,7 @@ impl World {
     }
 
     fn notes(&self, tenant: &str) -> strongroom::Result<Collection<u64, u64>> {
-        self.room.session(&self.credential(tenant, "read,write"), tenant)?.collection(&NOTES)
+        self.room.session(&credential(tenant, "read,write"), tenant)?.collection(&NOTES)
     }
 
     fn damage(&self, slots: Slots) {
@@ -174,7 +169,7 @@ impl World {
     }
 
     fn fence(&self, tenant: &str) -> Option<Fence> {
-        let custody = self.room.custody(&self.credential("service", "custodian")).unwrap();
+        let custody = self.room.custody(&credential("service", "custodian")).unwrap();
         custody.tenant(tenant).unwrap().fence
     }
 
@@ -191,7 +186,7 @@ impl World {
             Memory::Expired => self.clock.advance(HARD_EXPIRY),
         }
         // The store's own root key is asked for itself, when it is time.
-        drop(self.room.custody(&self.credential("service", "custodian")).unwrap().tenants());
+        drop(self.room.custody(&credential("service", "custodian")).unwrap().tenants());
         self.keepers.take_asked();
         self.tell(answers);
         let read = match &held {
@@ -233,6 +228,11 @@ impl World {
             assert_eq!(held.get(&1).err().map(|error| error.kind()), expected, "{what}");
         }
     }
+}
+
+fn credential(tenant: &str, roles: &str) -> String {
+    let expires_secs = dated::START_SECS + 1_000_000_000;
+    format!("{ISSUER}|{tenant}|{roles}|{expires_secs}")
 }
 
 /// Every way in which the roots of a policy can answer.

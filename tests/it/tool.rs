@@ -1,5 +1,6 @@
 //! The custodian's tool, run as a custodian runs it: on a closed store, and on a service that is working meanwhile.
 
+mod access;
 mod purges;
 #[cfg(feature = "transit")]
 mod vaults;

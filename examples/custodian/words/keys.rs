@@ -1,13 +1,17 @@
 //! Keys: generations, reseals, what is in the way of an end.
 
 use strongroom::desk::Done;
-use strongroom::{Blocker, Census, GenerationState, GenerationStatus, KeyStatus, Policy, ResealReport, RetireReport};
+use strongroom::{
+    AccessStatus, Blocker, Census, Fence, GenerationState, GenerationStatus, KeyStatus, Policy, ResealReport,
+    RetireReport,
+};
 
 use super::{at, lines};
 
 /// What an answer on keys says; `None` if it is none.
 pub fn of(done: &Done) -> Option<String> {
     Some(match done {
+        Done::Access(access) => access_status(access),
         Done::Keys(keys) => key_status(keys),
         Done::Generation(number) => format!(
             "generation {number} is written under from now on\n  To move what older ones have sealed: custodian reseal"
@@ -26,6 +30,27 @@ pub fn of(done: &Done) -> Option<String> {
         Done::Retired(report) => retired(report),
         _ => return None,
     })
+}
+
+fn access_status(access: &AccessStatus) -> String {
+    let now = match (access.fence, access.outage_since_secs) {
+        (Some(Fence::Ordered), _) => {
+            "revoked: nothing opens until a custodian of the tenant restores access".to_owned()
+        }
+        (Some(Fence::Observed), _) => "shut: the owner of a root key refuses".to_owned(),
+        (None, Some(since)) => format!("open, but no root key has answered since {}", at(since)),
+        (None, None) => "open".to_owned(),
+    };
+    let (reachable, unreachable) = (access.latency.reachable.as_secs(), access.latency.unreachable.as_secs());
+    lines(
+        [
+            now,
+            format!("  a root key last allowed on {}", at(access.last_allowed_secs)),
+            format!("  when its owner refuses, the last read is at most {reachable} s later"),
+            format!("  if nobody can reach the key service, at most {unreachable} s after it last allowed"),
+        ]
+        .into_iter(),
+    )
 }
 
 fn key_status(keys: &KeyStatus) -> String {
@@ -100,9 +125,10 @@ fn retired(report: &RetireReport) -> String {
     for (root, version) in &report.roots {
         said.push(format!("  an old copy of the ring, where a disk keeps one, opens with {} {version}", root.as_str()));
     }
-    if let Some(escrow) = &report.escrow {
-        let digest = escrow.sha256.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
-        said.push(format!("  the escrow of {} holds it still: SHA-256 {digest}", at(escrow.exported_secs)));
+    for escrow in &report.escrows {
+        let known = escrow.sha256.as_ref().zip(escrow.exported_secs);
+        let known = known.map(|(sha256, secs)| format!(", of {}: SHA-256 {sha256}", at(secs)));
+        said.push(format!("  escrow {} holds it still{}", escrow.number, known.unwrap_or_default()));
     }
     lines(said.into_iter())
 }

@@ -7,7 +7,9 @@ use super::wire::Refusal;
 use crate::access::VerifiedIdentity;
 #[cfg(feature = "backup")]
 use crate::backup::{BackupReport, BackupSummary, ExportReport, ImportReport, VerifyReport};
-use crate::custody::{Blocker, Custody, Health, KeyStatus, RetireReport, RotationReport, TenantState, TenantSummary};
+use crate::custody::{
+    AccessStatus, Blocker, Custody, Health, KeyStatus, RetireReport, RotationReport, TenantState, TenantSummary,
+};
 use crate::directory::{Proposal, Rules, Speaker, Stats};
 use crate::error::Result;
 use crate::kms::RootCheck;
@@ -54,6 +56,8 @@ pub enum Done {
     Purges(Vec<PurgeStatus>),
     /// What has become of the purges that were carried out or gone on with.
     PurgesRun(Vec<PurgeRun>),
+    /// Whether anything of a tenant opens.
+    Access(AccessStatus),
     /// A tenant's keys.
     Keys(KeyStatus),
     /// The generation of a tenant's keys that is written under now.

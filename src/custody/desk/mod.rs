@@ -41,6 +41,7 @@
 //! no paths. Acts on files name one of the folders that the service's own configuration has given a name
 //! ([`CustodyDesk::folder`]), files in them are made and never replaced, and without such folders these acts are refused.
 
+mod access_act;
 mod act;
 mod answer;
 mod audit_act;
@@ -57,6 +58,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+pub use access_act::AccessAct;
 pub use act::Act;
 #[cfg(feature = "backup")]
 pub use act::{Extent, Seal, Unseal};

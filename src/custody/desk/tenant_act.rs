@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use serde::{Deserialize, Serialize};
 
 use super::Line;
+use super::access_act::AccessAct;
 use super::answer::{Change, Done, GenerationVerdict, Identity, of_tenant};
 use super::audit_act::AuditAct;
 use super::purge_act;
@@ -28,6 +29,8 @@ pub enum TenantAct {
     RotateRoots,
     /// [`TenantCustody::rotate_keys`]. Answered with [`Done::Generation`].
     RotateKeys,
+    /// Takes access away, gives it back, or says how it is.
+    Access(AccessAct),
     /// [`TenantCustody::census`]. Answered with [`Done::Census`].
     Census,
     /// [`TenantCustody::reseal`]. Answered with [`Done::Resealed`]. When nobody listens any more it stops at its next page,
@@ -109,6 +112,7 @@ impl TenantAct {
             Self::Keys => custody.keys().map(Done::Keys),
             Self::RotateRoots => custody.rotate_roots().map(acknowledged),
             Self::RotateKeys => custody.rotate_keys().map(Done::Generation),
+            Self::Access(act) => act.run(custody),
             Self::Census => custody.census().map(Done::Census),
             Self::Reseal { bytes_per_second } => reseal(custody, bytes_per_second, line),
             Self::CanDestroy { generation } => can_destroy(custody, generation),
@@ -134,12 +138,8 @@ impl TenantAct {
         let change = |part: &str, from: Option<String>, to: Option<String>| {
             vec![Change { of: format!("{part} of {tenant}"), from, to, is_final: false }]
         };
-        let propose = |change_to: ProposedChange, reason: &str| {
-            let shown = shown(&change_to);
-            let number = custody.check_propose(change_to, reason)?;
-            Ok(change(&format!("proposal {number}"), None, Some(shown)))
-        };
         match self {
+            Self::Access(act) => act.plan(custody),
             Self::Census | Self::CanDestroy { .. } | Self::PurgeStatus => custody.rules().map(|_| Vec::new()),
             Self::Reseal { .. } => plan_reseal(custody),
             Self::Retire { generation } => plan_retirement(custody, generation),
@@ -158,8 +158,8 @@ impl TenantAct {
                 custody.check_epoch().map(drop)?;
                 Ok(change("one more generation of the key", None, Some("written under from then on".to_owned())))
             }
-            Self::ProposePolicy { policy, reason } => propose(ProposedChange::Policy(policy), &reason),
-            Self::ProposeRules { rules, reason } => propose(ProposedChange::Rules(rules), &reason),
+            Self::ProposePolicy { policy, reason } => custody.plan_proposal(ProposedChange::Policy(policy), &reason),
+            Self::ProposeRules { rules, reason } => custody.plan_proposal(ProposedChange::Rules(rules), &reason),
             Self::Withdraw { proposal } => {
                 custody.check_withdraw(proposal)?;
                 Ok(change(&format!("proposal {proposal}"), Some("open".to_owned()), None))
@@ -178,6 +178,16 @@ impl TenantAct {
                 Ok(change(part, Some(shown(&now)), Some(shown(&applied))))
             }
         }
+    }
+}
+
+impl TenantCustody {
+    /// What a proposal would change: there would be one more.
+    pub(super) fn plan_proposal(&self, change: ProposedChange, reason: &str) -> Result<Vec<Change>> {
+        let to = Some(shown(&change));
+        let number = self.check_propose(change, reason)?;
+        let of = format!("proposal {number} of {}", of_tenant(self.tenant()));
+        Ok(vec![Change { of, from: None, to, is_final: false }])
     }
 }
 

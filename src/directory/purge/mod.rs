@@ -291,7 +291,7 @@ impl Directory {
             number,
             through: number,
             exported_secs: escrow.as_ref().map(|escrow| escrow.exported_secs),
-            sha256: escrow.as_ref().map(|escrow| proof::hex(&escrow.sha256)),
+            sha256: escrow.as_ref().map(super::Escrow::sha256),
             destroyed: None,
         });
         Ok(Destruction {

@@ -168,7 +168,3 @@ pub(super) fn describe(medium: Option<Medium>) -> purge::Medium {
     };
     purge::Medium { file_system: file_system.to_owned(), overwrites_in_place }
 }
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |hex, byte| hex + &format!("{byte:02x}"))
-}

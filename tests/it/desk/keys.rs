@@ -113,15 +113,13 @@ fn a_reseal_stops_when_nobody_listens_and_the_next_goes_on() {
 }
 
 #[test]
-fn answers_on_keys_are_the_same_in_json_and_digests_are_hexadecimal() {
-    let escrow = "\"escrow\":{\"sha256\":\"00ff".to_owned() + &"0f".repeat(30) + "\",\"exported_secs\":7}";
-    let json = format!(r#"{{"done":{{"retired":{{"generation":1,"roots":[["service","v1"]],{escrow}}}}}}}"#);
+fn answers_on_keys_are_the_same_in_json() {
+    let escrow = r#"{"number":3,"sha256":"00ff","exported_secs":7}"#;
+    let json =
+        format!(r#"{{"done":{{"retired":{{"generation":1,"roots":[["service","v1"]],"escrows":[{escrow}]}}}}}}"#);
     let reply = Reply::parse(json.as_bytes()).unwrap();
-    assert!(matches!(&reply, Reply::Done(Done::Retired(report)) if report.escrow.unwrap().sha256[1] == 0xff));
+    assert!(matches!(&reply, Reply::Done(Done::Retired(report)) if report.escrows[0].number == 3));
     assert_eq!(serde_json::to_string(&reply).unwrap(), json);
-    for wrong in [json.replace("00ff", "00f"), json.replace("00ff", "00fx"), json.replace("00ff", "00ff00")] {
-        assert!(Reply::parse(wrong.as_bytes()).is_err(), "{wrong}");
-    }
 }
 
 /// Damages both slots of the box of the tenant that was made first.
