@@ -3,6 +3,7 @@
 //! It has no row of its own. The builder's configuration stands for it, and its root wraps with a secret key.
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -49,6 +50,7 @@ impl Register {
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self> {
         let zero = cells.zero()?;
+        let asked = Deadline::after(&*clock, Duration::ZERO);
         let witnessed = Witnessed::new(roots);
         let roots: Arc<dyn RootKeys> = witnessed.clone();
         let (belief, opened) = match keys::peek_zero(&zero.rings, &policy)? {
@@ -59,7 +61,7 @@ impl Register {
             None => make(&zero, cells, &policy, &*roots, &*entropy, clock.wall_ms() / 1000)?,
         };
         let ring = CachedRing::new(clock.clone());
-        ring.put(opened);
+        ring.put(opened, asked);
         Ok(Self {
             store: belief.incarnation,
             belief: RwLock::new(belief),
@@ -126,7 +128,12 @@ impl Register {
     }
 
     fn load(&self) -> Result<Loaded> {
-        keys::load(&self.zero.rings, 0, &self.belief(), &self.roots).map(Loaded::Whole)
+        let loaded = keys::load(&self.zero.rings, 0, &self.belief(), &self.roots);
+        if loaded.is_err() && self.policy.roots().into_iter().any(|root| self.roots.is_external(root)) {
+            // Whoever comes while it is away, and with whatever token, buys no call.
+            self.ring.begin_rest();
+        }
+        loaded.map(Loaded::Whole)
     }
 
     /// Has the root keys asked now if they would be soon.
@@ -137,6 +144,11 @@ impl Register {
     /// Calls of root keys out of this process that have not been written down yet.
     pub(crate) fn take_calls(&self) -> Calls {
         self.witnessed.take_calls()
+    }
+
+    /// Counts calls that could not be written down, to be told of by the next entry that can.
+    pub(crate) fn leave_untold(&self, calls: u64) {
+        self.witnessed.leave_untold(calls);
     }
 
     /// Begins a new epoch of the store's own ring, under what are its root's newest version.

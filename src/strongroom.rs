@@ -111,9 +111,9 @@ impl Strongroom {
     /// `strongroom.custodian`, and comes from a pair of issuer and tenant claim named in
     /// [`Builder::service_speaker`].
     pub fn custody(&self, credential: &str) -> Result<Custody> {
-        self.directory.sweep();
         let door = self.door(Act::CUSTODY_REFUSED, None);
         let identity = door.verify(credential)?;
+        self.directory.sweep();
         let (directory, clock) = (self.directory.clone(), self.clock.clone());
         let custody = Custody::admit(identity, &self.service, directory, clock, self.is_open.clone());
         door.admits(custody, "the credential is not that of a custodian of the service")
@@ -124,10 +124,10 @@ impl Strongroom {
     /// # Errors
     /// [`Denied`](crate::ErrorKind::Denied) unless it is one; an unknown tenant looks like a forbidden one.
     pub fn tenant_custody(&self, credential: &str, tenant: &str) -> Result<TenantCustody> {
-        self.directory.sweep();
         let found = self.directory.find(tenant);
         let door = self.door(Act::CUSTODY_REFUSED, found.as_deref());
         let identity = door.verify(credential)?;
+        self.directory.sweep();
         let speakers = found.as_ref().map_or(&[][..], |tenant| tenant.speakers());
         door.admits(identity.check_speaks_for(speakers), "the credential does not speak for the tenant")?;
         let (directory, tenant) = (self.directory.clone(), found.clone().ok_or_else(Error::denied)?);
@@ -141,9 +141,9 @@ impl Strongroom {
     /// # Errors
     /// [`Denied`](crate::ErrorKind::Denied) unless there was one, and the credential is that of its custodian.
     pub fn purged_tenant(&self, credential: &str, tenant: &str) -> Result<PurgedTenant> {
-        self.directory.sweep();
         let door = self.door(Act::CUSTODY_REFUSED, None);
         let identity = door.verify(credential)?;
+        self.directory.sweep();
         let (directory, clock) = (self.directory.clone(), self.clock.clone());
         let purged = PurgedTenant::admit(identity, tenant, directory, clock, self.is_open.clone());
         door.admits(purged, "the credential is not that of a custodian of a purged tenant")

@@ -232,5 +232,6 @@ pub(super) fn tampered(text: impl Into<std::borrow::Cow<'static, str>>) -> Error
 impl Drop for Trails {
     fn drop(&mut self) {
         self.write_refusals(None);
+        self.write_calls();
     }
 }

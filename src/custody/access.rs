@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::TenantCustody;
 use crate::audit::Act;
-use crate::directory::{Fence, Proposal, ProposedChange, check_reason};
-use crate::error::Result;
+use crate::directory::{Fence, Mandate, Proposal, ProposedChange, check_reason};
+use crate::error::{Error, Result};
 use crate::keys::{Policy, RecoveryOrder, RevocationLatency};
 
 /// Whether anything of a tenant opens, and how soon a refusal would end that.
@@ -16,8 +16,9 @@ pub struct AccessStatus {
     pub fence: Option<Fence>,
     /// Since when its root keys have been out of reach, in seconds since 1970, as far as this process has asked them.
     pub outage_since_secs: Option<u64>,
-    /// When one of its root keys last allowed, in seconds since 1970, as far as this process knows.
-    pub last_allowed_secs: u64,
+    /// When one of its root keys last allowed, in seconds since 1970, as far as the store knows; `None` if an owner has
+    /// refused since.
+    pub last_allowed_secs: Option<u64>,
     /// How long it takes at most until nobody reads any more, after an owner has refused in its key service.
     pub latency: RevocationLatency,
 }
@@ -47,15 +48,19 @@ impl TenantCustody {
     pub fn restore(&self, reason: &str) -> Result<()> {
         self.check()?;
         check_reason(reason)?;
-        self.check_alone()?;
-        self.directory.restore_access(&self.tenant, self.event(Act::RESTORED).detail("reason", reason))
+        self.directory.restore_access(&self.tenant, None, self.event(Act::RESTORED).detail("reason", reason))
     }
 
     /// Proposes to give access back that was revoked. Returns the number of the proposal.
     ///
     /// # Errors
-    /// As [`propose_policy`](Self::propose_policy).
+    /// As [`propose_policy`](Self::propose_policy); [`Conflict`](crate::ErrorKind::Conflict) if nobody has revoked access.
+    /// What was proposed is forgotten when somebody revokes access once more.
     pub fn propose_restore(&self, reason: &str) -> Result<u32> {
+        self.check()?;
+        if self.tenant.fence() != Some(Fence::Ordered) {
+            return Err(Error::conflict("nobody has revoked access to the tenant"));
+        }
         self.propose(ProposedChange::Restore, reason)
     }
 
@@ -79,20 +84,21 @@ impl TenantCustody {
         Ok(AccessStatus {
             fence: self.tenant.fence(),
             outage_since_secs: self.tenant.outage_since_secs(),
-            last_allowed_secs: self.tenant.keeping().last_allowed_secs,
+            last_allowed_secs: Some(self.tenant.keeping().last_allowed_secs).filter(|secs| *secs != 0),
             latency,
         })
     }
 
-    pub(super) fn apply_recovery(&self, policy: &Policy, proposal: &Proposal) -> Result<()> {
-        let order = RecoveryOrder::by_two(&proposal.by, &self.identity.person())?;
+    pub(super) fn apply_recovery(&self, policy: &Policy, proposal: &Proposal, mandate: &Mandate<'_>) -> Result<()> {
+        let order = RecoveryOrder::by_two(proposal.by.who(), mandate.by.who())?;
         let event = self.event(Act::POLICY_APPLIED).detail("proposal", proposal.number);
         let event = event.detail("proposed by", &proposal.by.subject).detail("policy", policy).detail("by", "recovery");
-        self.directory.recover(&self.tenant, policy.clone(), order, &event)
+        self.directory.recover(&self.tenant, (policy.clone(), mandate), order, &event)
     }
 
-    pub(super) fn apply_restore(&self, proposal: &Proposal) -> Result<()> {
+    pub(super) fn apply_restore(&self, proposal: &Proposal, mandate: &Mandate<'_>) -> Result<()> {
         let event = self.event(Act::RESTORED).detail("reason", &proposal.reason).detail("proposal", proposal.number);
-        self.directory.restore_access(&self.tenant, event.detail("proposed by", &proposal.by.subject))
+        let event = event.detail("proposed by", &proposal.by.subject);
+        self.directory.restore_access(&self.tenant, Some(mandate), event)
     }
 }

@@ -154,7 +154,7 @@ impl Custody {
             }
         }
         let keeping = tenant.keeping();
-        counts.fenced += usize::from(keeping.fence.is_some());
+        counts.fenced += usize::from(tenant.fence().is_some());
         counts.changing += usize::from(keeping.next.is_some());
         counts.proposals += self.directory.charter(tenant)?.proposals.len();
         match self

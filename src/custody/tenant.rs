@@ -9,7 +9,7 @@ use super::generations::{self, GenerationState};
 use crate::access::{Right, VerifiedIdentity};
 use crate::audit::{Act, Event};
 use crate::clock::Clock;
-use crate::directory::{Directory, Proposal, ProposedChange, Rules, Status, Tenant};
+use crate::directory::{Directory, Mandate, Proposal, ProposedChange, Rules, Status, Tenant};
 use crate::error::{Error, ErrorKind, Result};
 use crate::keys::Policy;
 use crate::kms::RootId;
@@ -184,23 +184,16 @@ impl TenantCustody {
         self.check()?;
         let person = self.identity.person();
         let proposed = self.directory.charter(&self.tenant)?.applicable(proposal, &person)?.clone();
+        let mandate = Mandate { proposal, by: &person };
         let event = |act| self.event(act).detail("proposal", proposal).detail("proposed by", &proposed.by.subject);
         match &proposed.change {
             ProposedChange::Policy(policy) => {
                 self.directory.prove_new_roots(&self.tenant, policy)?;
                 let event = event(Act::POLICY_APPLIED).detail("policy", policy);
-                self.directory.begin_epoch(&self.tenant, Some(policy.clone()), &event)?;
-                // A crash in between leaves a proposal that is in force already; applying it again begins another epoch.
-                self.directory.change_charter(&self.tenant, |charter| Ok((charter.remove(proposal)?, None)))
+                self.directory.begin_epoch(&self.tenant, Some((policy.clone(), &mandate)), &event)
             }
-            ProposedChange::Recovery(policy) => {
-                self.apply_recovery(policy, &proposed)?;
-                self.directory.change_charter(&self.tenant, |charter| Ok((charter.remove(proposal)?, None)))
-            }
-            ProposedChange::Restore => {
-                self.apply_restore(&proposed)?;
-                self.directory.change_charter(&self.tenant, |charter| Ok((charter.remove(proposal)?, None)))
-            }
+            ProposedChange::Recovery(policy) => self.apply_recovery(policy, &proposed, &mandate),
+            ProposedChange::Restore => self.apply_restore(&proposed, &mandate),
             ProposedChange::Rules(rules) => self.directory.change_charter(&self.tenant, |charter| {
                 // Asked again: somebody may have changed the rules since.
                 charter.applicable(proposal, &person)?;

@@ -10,6 +10,8 @@ use crate::audit::Event;
 use crate::engine::{Batch, Durability};
 use crate::error::{Error, ErrorKind, Result};
 use crate::keys::Policy;
+#[cfg(feature = "backup")]
+use crate::name::Incarnation;
 use crate::seal::Table;
 
 /// By incarnation.
@@ -28,6 +30,25 @@ pub struct Person {
     pub tenant: String,
     /// Who it is, in the issuer's words.
     pub subject: String,
+}
+
+/// Leave to do what was proposed: it is asked for again when it is used, while nobody can take the proposal back or change
+/// the rules, and the proposal goes in the same write.
+pub(crate) struct Mandate<'m> {
+    pub(crate) proposal: u32,
+    pub(crate) by: &'m Person,
+}
+
+impl Person {
+    /// Whether this is the same person, whichever of an issuer's tenants the credential names.
+    pub(crate) fn is_same_as(&self, other: &Self) -> bool {
+        self.who() == other.who()
+    }
+
+    /// The issuer and whom it means.
+    pub(crate) fn who(&self) -> (&str, &str) {
+        (&self.issuer, &self.subject)
+    }
 }
 
 /// What the custodians of a tenant have agreed on among themselves.
@@ -138,7 +159,7 @@ impl Charter {
     pub(crate) fn applicable(&self, number: u32, by: &Person) -> Result<&Proposal> {
         let proposal = self.proposal(number)?;
         let needs_two = self.rules.two_custodians || matches!(proposal.change, ProposedChange::Recovery(_));
-        if needs_two && proposal.by == *by {
+        if needs_two && proposal.by.is_same_as(by) {
             return Err(Error::new(
                 ErrorKind::Denied,
                 "another custodian than the one who proposed it has to apply it",
@@ -166,6 +187,36 @@ impl Directory {
     /// A tenant's charter as it is now.
     pub(crate) fn charter(&self, tenant: &Tenant) -> Result<Charter> {
         Ok(self.register.get(CHARTERS, &[tenant.incarnation().as_bytes()])?.unwrap_or_default())
+    }
+
+    /// Adds to a batch that a proposal has been done, if it still may be. For whoever holds the directory.
+    pub(super) fn use_mandate(&self, batch: &mut Batch, tenant: &Tenant, mandate: &Mandate<'_>) -> Result<()> {
+        let mut charter = self.charter(tenant)?;
+        charter.applicable(mandate.proposal, mandate.by)?;
+        charter.remove(mandate.proposal)?;
+        self.register.put(batch, CHARTERS, &[tenant.incarnation().as_bytes()], &charter)
+    }
+
+    /// Forgets proposals to give access back. For whoever holds the directory.
+    pub(super) fn forget_restores(&self, tenant: &Tenant) -> Result<()> {
+        let mut charter = self.charter(tenant)?;
+        let before = charter.proposals.len();
+        charter.proposals.retain(|proposal| proposal.change != ProposedChange::Restore);
+        match charter.proposals.len() == before {
+            true => Ok(()),
+            false => self.register.write(CHARTERS, &[tenant.incarnation().as_bytes()], &charter),
+        }
+    }
+
+    /// Has a tenant begin with the rules of another.
+    #[cfg(feature = "backup")]
+    pub(super) fn adopt_rules(&self, batch: &mut Batch, tenant: &Tenant, from: Incarnation) -> Result<()> {
+        let original: Option<Charter> = self.register.get(CHARTERS, &[from.as_bytes()])?;
+        let Some(Charter { rules, .. }) = original else { return Ok(()) };
+        // Its keys are new: when they are rotated by age is for its own custodians to say.
+        let rules = rules.rotate_keys_after(None);
+        let charter = Charter { rules, ..Charter::default() };
+        self.register.put(batch, CHARTERS, &[tenant.incarnation().as_bytes()], &charter)
     }
 
     /// Changes a tenant's charter, durably, unless `change` refuses. What it returns stands in the tenant's trail, if it

@@ -2,12 +2,14 @@
 //! before them leaves nothing but rings that no row vouches for, in boxes that are still free.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::placement::{CellKind, Placement};
 use super::row::{Row, Speaker, Status};
 use super::tenant::Tenant;
 use super::{Directory, NEXT_CELL, STORE, TENANTS};
 use crate::audit::Actor;
+use crate::clock::Deadline;
 use crate::engine::{Batch, Durability};
 use crate::error::{Error, Result};
 use crate::keys::{self, Change, Policy, Ring};
@@ -47,10 +49,11 @@ impl Directory {
     /// Makes a tenant, durably.
     pub(crate) fn create(&self, newcomer: Newcomer, by: &Actor) -> Result<Arc<Tenant>> {
         self.cells.check_region(newcomer.region.as_ref())?;
+        let asked = Deadline::after(&*self.clock, Duration::ZERO);
         let made = self.create_in_one_cell(&[&newcomer], Status::Active, Some(by))?;
         let (tenant, ring) = made.into_iter().next().ok_or_else(|| Error::internal("no tenant was made"))?;
         // It is about to be used; those of a bulk are not, and would only keep their keys in memory.
-        tenant.keys().put(ring);
+        tenant.keys().put(ring, asked);
         Ok(tenant)
     }
 

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
+use super::charter::Mandate;
 use super::entries::Entry;
 use super::past::PastEpoch;
 use super::row::{Epoch, Fence};
@@ -16,7 +17,7 @@ use super::{Directory, Status, TENANTS};
 use crate::audit::{Act, Actor, Event};
 use crate::clock::Deadline;
 use crate::engine::{Batch, Durability};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::keys::lifecycle::{Event as Step, Proof};
 use crate::keys::{self, Change, Leave, Policy, RecoveryOrder, Ring};
 use crate::kms::{Call, RootId, WrapContext, WrapSecret, check_root};
@@ -31,6 +32,24 @@ struct Turn {
     change: Change,
     /// What it is under now.
     past: PastEpoch,
+}
+
+/// Who has keys changed.
+enum Authority<'m> {
+    /// A custodian of the tenant, perhaps by a proposal.
+    Own(Option<&'m Mandate<'m>>),
+    /// The service's custodians.
+    Service,
+}
+
+impl Authority<'_> {
+    /// What a tenant's custodians have revoked is theirs alone to touch.
+    fn check(&self, tenant: &Tenant) -> Result<()> {
+        match self {
+            Self::Service if tenant.fence() == Some(Fence::Ordered) => tenant.check_unfenced(),
+            Self::Service | Self::Own(_) => Ok(()),
+        }
+    }
 }
 
 /// What became of one tenant's ring in a run over many.
@@ -62,9 +81,15 @@ impl Directory {
     /// # Errors
     /// As the root keys answer; `Conflict` if the tenant's ring was changed by somebody else at the same time. The old
     /// epoch is whole then, unless the error is the disk's: then it is one or the other.
-    pub(crate) fn begin_epoch(&self, tenant: &Arc<Tenant>, policy: Option<Policy>, event: &Event) -> Result<()> {
+    pub(crate) fn begin_epoch(
+        &self,
+        tenant: &Arc<Tenant>,
+        change: Option<(Policy, &Mandate<'_>)>,
+        event: &Event,
+    ) -> Result<()> {
         let ring = tenant.ring_for_custody()?;
-        self.commit_epoch(self.prepare_epoch(tenant, &ring, policy)?, event)
+        let (policy, mandate) = change.unzip();
+        self.commit_epoch(self.prepare_epoch(tenant, &ring, policy)?, mandate, event)
     }
 
     /// Begins an epoch under another policy though the root keys of this one do not open the ring: by the recovery root, on
@@ -76,7 +101,7 @@ impl Directory {
     pub(crate) fn recover(
         &self,
         tenant: &Arc<Tenant>,
-        policy: Policy,
+        (policy, mandate): (Policy, &Mandate<'_>),
         order: RecoveryOrder,
         event: &Event,
     ) -> Result<()> {
@@ -85,11 +110,11 @@ impl Directory {
         }
         self.prove_new_roots(tenant, &policy)?;
         let ring = tenant.open_by_recovery(&Leave::Order(order), &event.actor)?;
-        self.commit_epoch(self.prepare_epoch(tenant, &ring, Some(policy))?, event)
+        self.commit_epoch(self.prepare_epoch(tenant, &ring, Some(policy))?, Some(mandate), event)
     }
 
-    fn commit_epoch(&self, turn: Turn, event: &Event) -> Result<()> {
-        let moved = self.commit_epochs(vec![turn], event)?;
+    fn commit_epoch(&self, turn: Turn, mandate: Option<&Mandate<'_>>, event: &Event) -> Result<()> {
+        let moved = self.commit_epochs(vec![turn], Authority::Own(mandate), event)?;
         match moved.into_iter().next() {
             Some((_, Moved::Not(error))) => Err(error),
             Some(_) => Ok(()),
@@ -116,19 +141,16 @@ impl Directory {
                 match self.is_at(tenant, root, newest) {
                     Ok(None) => {}
                     Ok(Some(true)) => moved.push((tenant.clone(), Moved::Before)),
-                    // What its custodians have revoked is theirs to touch.
-                    Ok(Some(false)) if tenant.fence() == Some(Fence::Ordered) => {
-                        let revoked = "the tenant's custodians have revoked all access";
-                        moved.push((tenant.clone(), Moved::Not(Error::new(ErrorKind::KeyRevoked, revoked))));
+                    Ok(Some(false)) => {
+                        match Authority::Service.check(tenant).and_then(|()| self.prepare_newest(tenant)) {
+                            Ok(turn) => turns.push(turn),
+                            Err(error) => moved.push((tenant.clone(), Moved::Not(error))),
+                        }
                     }
-                    Ok(Some(false)) => match self.prepare_newest(tenant) {
-                        Ok(turn) => turns.push(turn),
-                        Err(error) => moved.push((tenant.clone(), Moved::Not(error))),
-                    },
                     Err(error) => moved.push((tenant.clone(), Moved::Not(error))),
                 }
             }
-            moved.extend(self.commit_epochs(turns, &event)?);
+            moved.extend(self.commit_epochs(turns, Authority::Service, &event)?);
             let paused = !turns_are_free(&moved) && pace.together() < TOGETHER;
             pace.moved(tenants.len(), &moved)?;
             if paused {
@@ -193,12 +215,14 @@ impl Directory {
         change: impl FnOnce(&Ring) -> Result<Change>,
         step: impl FnOnce(&Ring) -> Step,
     ) -> Result<Arc<Ring>> {
+        tenant.check_unfenced()?;
         let ring = tenant.ring_for_custody()?;
         // What is known of the generations is known of the ring of before, whatever comes now.
         tenant.lifecycle(&ring);
         let change = change(&ring)?;
         let _changes = self.begin_change();
         let _row = tenant.begin_row_change();
+        tenant.check_unfenced()?;
         let mut keeping = check_unchanged(tenant, &change)?;
         let place = (tenant.cell_number(), tenant.box_number());
         self.cells.with_rings(place.0, |rings| keys::write_all(rings, [(place.1, &change)]))?;
@@ -226,17 +250,28 @@ impl Directory {
 
     /// Begins the epochs that were prepared, with the syncs of one for each cell. Those tenants are left out whose rings
     /// somebody else has changed since.
-    fn commit_epochs(&self, turns: Vec<Turn>, event: &Event) -> Result<Vec<(Arc<Tenant>, Moved)>> {
+    fn commit_epochs(
+        &self,
+        turns: Vec<Turn>,
+        authority: Authority<'_>,
+        event: &Event,
+    ) -> Result<Vec<(Arc<Tenant>, Moved)>> {
         if turns.is_empty() {
             return Ok(Vec::new());
         }
         let _changes = self.begin_change();
+        // What goes with the rows once the slots are written. Asked now, when nobody can take the proposal back.
+        let mut last = Batch::new(Durability::Synced);
+        if let (Authority::Own(Some(mandate)), [turn]) = (&authority, turns.as_slice()) {
+            self.use_mandate(&mut last, &turn.tenant, mandate)?;
+        }
         let tenants: Vec<Arc<Tenant>> = turns.iter().map(|turn| turn.tenant.clone()).collect();
         let _rows: Vec<MutexGuard<'_, ()>> = tenants.iter().map(|tenant| tenant.begin_row_change()).collect();
         let (mut moved, mut cells) = (Vec::with_capacity(turns.len()), BTreeMap::<u32, Vec<Turn>>::new());
         let (mut rows, mut batch) = (Vec::with_capacity(turns.len()), Batch::new(Durability::Synced));
         for turn in turns {
-            match check_unchanged(&turn.tenant, &turn.change) {
+            let unchanged = authority.check(&turn.tenant).and_then(|()| check_unchanged(&turn.tenant, &turn.change));
+            match unchanged {
                 Ok(keeping) => {
                     let next = Epoch::from_belief(turn.change.epoch_belief()).map(Box::new);
                     rows.push((turn.tenant.clone(), Keeping { next, ..keeping }));
@@ -263,8 +298,7 @@ impl Directory {
         }
         let entries: Vec<Entry> = rows.iter().map(|(turn, _)| turn.entry(event)).collect();
         moved.extend(rows.iter().map(|(turn, _)| (turn.tenant.clone(), Moved::Now)));
-        let batch = Batch::new(Durability::Synced);
-        self.write_keepings(batch, rows.into_iter().map(|(turn, keeping)| (&*turn.tenant, keeping)), entries)?;
+        self.write_keepings(last, rows.into_iter().map(|(turn, keeping)| (&*turn.tenant, keeping)), entries)?;
         for Turn { tenant, change, .. } in cells.into_values().flatten() {
             if tenant.keeping().epoch.number == change.epoch_belief().epoch {
                 tenant.keys().replace(&Arc::new(change.into_ring()));

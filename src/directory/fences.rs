@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::charter::Mandate;
 use super::row::{Fence, Row};
 use super::tenant::{Keeping, Tenant};
 use super::{Directory, Status};
 use crate::audit::{Act, Actor, Event};
 use crate::clock::Deadline;
-use crate::engine::Durability;
+use crate::engine::{Batch, Durability};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kms::RootError;
 
@@ -20,8 +21,16 @@ use crate::kms::RootError;
 const KNOCK_EVERY: Duration = Duration::from_secs(1);
 
 /// Whether a tenant's keys may be used in this process, and whether anybody answers for them.
+///
+/// Two things can shut it, and neither lifts the other: an owner's refusal, which stands in the row as a time of the last
+/// allowed answer of 0, and a custodian's word, which stands there as [`Fence::Ordered`].
 pub(super) struct Access {
-    fence: AtomicU8,
+    /// [`REFUSED`] and [`ORDERED`].
+    shut: AtomicU8,
+    /// Counts refusals, so that no answer to an earlier question lifts one.
+    refusals: Mutex<u64>,
+    /// Until when the recovery root may serve, on both clocks, as far as this process knows.
+    recovery: Mutex<Option<Deadline>>,
     /// When a refused tenant's root keys may be asked again.
     knock: Mutex<Option<Deadline>>,
     outage: Mutex<Option<SeenOutage>>,
@@ -35,18 +44,33 @@ struct SeenOutage {
     is_warned: bool,
 }
 
-const OPEN: u8 = 0;
-const OBSERVED: u8 = 1;
+const REFUSED: u8 = 1;
 const ORDERED: u8 = 2;
 
 impl Access {
     pub(super) fn of(row: &Row) -> Self {
-        let fence = match row.fence {
-            None => OPEN,
-            Some(Fence::Observed) => OBSERVED,
-            Some(Fence::Ordered) => ORDERED,
-        };
-        Self { fence: AtomicU8::new(fence), knock: Mutex::default(), outage: Mutex::default() }
+        let is_refused = row.fence == Some(Fence::Observed) || row.last_allowed_secs == 0;
+        let flag = |is_set: bool, flag: u8| if is_set { flag } else { 0 };
+        let shut = flag(is_refused, REFUSED) | flag(row.fence == Some(Fence::Ordered), ORDERED);
+        Self {
+            shut: AtomicU8::new(shut),
+            refusals: Mutex::default(),
+            recovery: Mutex::default(),
+            knock: Mutex::default(),
+            outage: Mutex::default(),
+        }
+    }
+
+    fn refusals(&self) -> MutexGuard<'_, u64> {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn recovery(&self) -> MutexGuard<'_, Option<Deadline>> {
+        self.recovery.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is(&self, shut: u8) -> bool {
+        self.shut.load(Ordering::SeqCst) & shut != 0
     }
 
     fn outage(&self) -> MutexGuard<'_, Option<SeenOutage>> {
@@ -57,11 +81,34 @@ impl Access {
 impl Tenant {
     /// What shuts this tenant's keys, if anything does.
     pub(crate) fn fence(&self) -> Option<Fence> {
-        match self.access().fence.load(Ordering::SeqCst) {
-            OPEN => None,
-            OBSERVED => Some(Fence::Observed),
+        match self.access().shut.load(Ordering::SeqCst) {
+            0 => None,
+            REFUSED => Some(Fence::Observed),
             _ => Some(Fence::Ordered),
         }
+    }
+
+    /// Whether an owner has refused, and none has allowed since.
+    pub(super) fn is_refused(&self) -> bool {
+        self.access().is(REFUSED)
+    }
+
+    /// How many refusals have been heard in this process.
+    pub(super) fn refusals(&self) -> u64 {
+        *self.access().refusals()
+    }
+
+    /// From when on the recovery root serves no more, if a root key allowed at `asked`.
+    pub(super) fn recovery_ends(&self, until: Option<Deadline>) {
+        *self.access().recovery() = until;
+    }
+
+    /// For how long the recovery root may serve, by both clocks of this process: `left` at most, and no longer than what was
+    /// left the first time.
+    pub(super) fn recovery_left(&self, left: Duration) -> Duration {
+        let clock = self.register().clock();
+        let mut until = self.access().recovery();
+        left.min(until.get_or_insert(Deadline::after(clock, left)).left(clock))
     }
 
     /// Since when the root keys have been out of reach, as far as this process has asked them.
@@ -81,7 +128,8 @@ impl Tenant {
     /// Asks the root keys that have refused whether they allow again, unless somebody has done so just now. If they do, the
     /// fence is lifted.
     pub(crate) fn knock(&self) {
-        if self.fence() != Some(Fence::Observed) || self.status() != Status::Active {
+        let is_closed = self.status() != Status::Active || self.is_to_be_purged();
+        if self.fence() != Some(Fence::Observed) || is_closed {
             return;
         }
         let clock = self.register().clock();
@@ -93,14 +141,23 @@ impl Tenant {
         drop(next);
         // What they say, whoever comes after this is told by the fence.
         drop(self.keys().get(|| self.load()));
+        if self.check_active().is_err() {
+            self.keys().clear();
+        }
     }
 
     /// Shuts the tenant, because an owner has refused: at once in this process, then durably.
     pub(super) fn observe_refusal(&self, answer: RootError) {
-        let is_new = self.access().fence.compare_exchange(OPEN, OBSERVED, Ordering::SeqCst, Ordering::SeqCst).is_ok();
+        let is_new = {
+            // Counted before anything else: who is about to lift an earlier refusal sees that there is another.
+            let mut refusals = self.access().refusals();
+            *refusals += 1;
+            self.access().shut.fetch_or(REFUSED, Ordering::SeqCst) & REFUSED == 0
+        };
+        self.recovery_ends(None);
+        self.keys().clear();
         if is_new {
             self.end_sessions();
-            self.keys().clear();
             metrics::counter!("strongroom_fences_observed_total").increment(1);
             tracing::warn!(incarnation = ?self.incarnation(), %answer, "a root key refuses; its tenant is fenced");
         }
@@ -113,23 +170,39 @@ impl Tenant {
         // Before the row is held: the store's own root keys may be asked.
         self.register().refresh()?;
         let _row = self.begin_row_change();
-        let keeping = self.keeping();
-        let is_due = self.fence() == Some(Fence::Observed) && keeping.fence.is_none();
-        if !is_due || self.status() == Status::Destroying {
+        let (status, keeping) = (self.status(), self.keeping());
+        let is_due = self.is_refused() && keeping.last_allowed_secs != 0;
+        if !is_due || status == Status::Destroying {
             return Ok(());
         }
         let event = Event::new(Act::FENCE_OBSERVED, Actor::Store).detail("answer", answer);
-        self.write_keeping(Keeping { fence: Some(Fence::Observed), ..keeping }, Durability::Synced, [event])
+        let fence = keeping.fence.or(Some(Fence::Observed));
+        self.write_fence(status, Keeping { fence, last_allowed_secs: 0, ..keeping }, event)
     }
 
-    /// Opens the tenant again in this process, once its row says so: unless another fence has come meanwhile.
-    pub(super) fn unfence(&self, fence: Fence) {
-        let fence = if fence == Fence::Observed { OBSERVED } else { ORDERED };
-        self.access().fence.compare_exchange(fence, OPEN, Ordering::SeqCst, Ordering::SeqCst).ok();
+    /// Writes a fence with its entry. A trail that was tampered with does not keep it from being written: then the trail of
+    /// the store tells of it.
+    fn write_fence(&self, status: Status, keeping: Keeping, event: Event) -> Result<()> {
+        let write = |trail| {
+            let entry = (trail, event.clone().detail("incarnation", format!("{:?}", self.incarnation())));
+            self.write_keeping(status, keeping.clone(), Durability::Synced, [entry])
+        };
+        match write(self.incarnation()) {
+            Err(error) if error.kind() == ErrorKind::Tampered => write(self.trails().of_store()),
+            outcome => outcome,
+        }
+    }
+
+    /// Lifts a refusal, once the row says so: unless there has been another since `asked_at` of them had been heard.
+    pub(super) fn lift_refusal(&self, asked_at: u64) {
+        let refusals = self.access().refusals();
+        if *refusals == asked_at {
+            self.access().shut.fetch_and(!REFUSED, Ordering::SeqCst);
+        }
     }
 
     fn shut_by_order(&self) {
-        self.access().fence.store(ORDERED, Ordering::SeqCst);
+        self.access().shut.fetch_or(ORDERED, Ordering::SeqCst);
         self.end_sessions();
         self.wait_for_writers();
         self.keys().clear();
@@ -185,25 +258,36 @@ impl Directory {
         tenant.shut_by_order();
         let _changes = self.begin_change();
         let _row = tenant.begin_row_change();
-        if tenant.status() == Status::Destroying {
+        let status = tenant.status();
+        if status == Status::Destroying {
             return Err(Error::denied());
         }
         // Again: somebody may have restored it meanwhile.
         tenant.shut_by_order();
+        // What was proposed before does not lift what is ordered now.
+        self.forget_restores(tenant)?;
         let keeping = Keeping { fence: Some(Fence::Ordered), ..tenant.keeping() };
-        tenant.write_keeping(keeping, Durability::Synced, [event])
+        tenant.write_fence(status, keeping, event)
     }
 
-    /// Lifts what [`revoke`](Self::revoke) has ordered. Whether the root keys allow is asked by whoever comes next.
-    pub(crate) fn restore_access(&self, tenant: &Tenant, event: Event) -> Result<()> {
+    /// Lifts what [`revoke`](Self::revoke) has ordered, and no refusal of an owner. Whether the root keys allow is asked by
+    /// whoever comes next.
+    pub(crate) fn restore_access(&self, tenant: &Tenant, mandate: Option<&Mandate<'_>>, event: Event) -> Result<()> {
         let _changes = self.begin_change();
+        let mut batch = Batch::new(Durability::Synced);
+        // Asked now, when nobody can change the rules or take the proposal back.
+        match mandate {
+            Some(mandate) => self.use_mandate(&mut batch, tenant, mandate)?,
+            None => self.charter(tenant)?.check_alone()?,
+        }
         let _row = tenant.begin_row_change();
-        if tenant.fence() != Some(Fence::Ordered) {
+        let (status, keeping) = (tenant.status(), tenant.keeping());
+        if status == Status::Destroying || tenant.fence() != Some(Fence::Ordered) {
             return Err(Error::conflict("nobody has revoked access to the tenant"));
         }
-        let keeping = Keeping { fence: None, ..tenant.keeping() };
-        tenant.write_keeping(keeping, Durability::Synced, [event])?;
-        tenant.unfence(Fence::Ordered);
+        let fence = (keeping.last_allowed_secs == 0).then_some(Fence::Observed);
+        tenant.write_keeping_with(batch, status, Keeping { fence, ..keeping }, [(tenant.incarnation(), event)])?;
+        tenant.access().shut.fetch_and(!ORDERED, Ordering::SeqCst);
         Ok(())
     }
 }

@@ -1,23 +1,28 @@
 //! How a tenant's ring comes from the disk into memory: its root keys are asked, and what they say has consequences. No
 //! lock of the storage is held while they are asked.
 
+use std::time::Duration;
+
+use super::entries::Entry;
 use super::row::Fence;
 use super::tenant::{Keeping, LOADS, Tenant, too_many_changes};
 use super::{Status, TENANTS};
 use crate::audit::{Act, Actor, Event, Outcome};
+use crate::clock::Deadline;
 use crate::engine::{Batch, Durability};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::keys::{self, Found, Leave, Loaded, OutageProof, Repair, Ring, Shut};
-use crate::kms::Patience;
+use crate::kms::{Patience, RootKeys};
 
 /// How often, at most, the row is written only because a root key has allowed again.
 const ALLOWED_EVERY_SECS: u64 = 60;
 
-/// When a tenant's root keys were asked, and in which of its terms: an answer is no newer than that.
+/// When a tenant's root keys were asked, and how many refusals had been heard by then: an answer is no newer than that.
 #[derive(Clone, Copy)]
 struct Asked {
-    term: u64,
+    refusals: u64,
     at_secs: u64,
+    at: Deadline,
 }
 
 impl Tenant {
@@ -39,8 +44,16 @@ impl Tenant {
             return Err(Shut::Outage(outage).into());
         };
         let leave = Leave::Outage(proof);
-        let ring = self.open_by_recovery(&leave, &Actor::Store)?;
-        Ok(Loaded::Stopgap(ring, leave.serves()))
+        let left = self.recovery_left(leave.serves());
+        if left.is_zero() {
+            return Err(Shut::Outage(outage).into());
+        }
+        match self.open_by_recovery(&leave, &Actor::Store) {
+            Ok(ring) => Ok(Loaded::Stopgap(ring, left)),
+            // Its refusal is not that of an owner: what the tenant suffers is the outage of the others.
+            Err(error) if error.kind() == ErrorKind::KeyRevoked => Err(Shut::Outage(outage).into()),
+            Err(error) => Err(error),
+        }
     }
 
     /// The ring for an act of custody, for which the recovery root is not asked.
@@ -55,7 +68,16 @@ impl Tenant {
     pub(super) fn ask_roots(&self) -> Result<Result<Ring, Shut>> {
         let answer = self.ask_roots_unwitnessed();
         self.trails().write_calls();
+        if matches!(answer, Ok(Err(Shut::Outage(_) | Shut::Tampered))) && self.asks_elsewhere() {
+            self.keys().begin_rest();
+        }
         answer
+    }
+
+    fn asks_elsewhere(&self) -> bool {
+        let roots = self.register().roots();
+        let leaves = |found: Found| found.outline().policy.roots().into_iter().any(|root| roots.is_external(root));
+        self.find_ring().is_ok_and(leaves)
     }
 
     /// Has the recovery root open the ring. That it is asked is in the tenant's trail, durably, before it is.
@@ -70,13 +92,10 @@ impl Tenant {
         metrics::counter!("strongroom_recovery_root_calls_total").increment(1);
         let opened = found.open_by_recovery(leave, self.register().roots(), &Patience::new());
         self.trails().write_calls();
-        match opened {
-            Ok(opened) => {
-                let ring = self.accept(opened, None)?.ok_or_else(too_many_changes)?;
-                record(event).map(|()| ring)
-            }
-            Err(shut) => {
-                let error = Error::from(shut);
+        let accepted = opened.map_err(Error::from).and_then(|opened| self.accept(opened, None));
+        match accepted.and_then(|ring| ring.ok_or_else(too_many_changes)) {
+            Ok(ring) => record(event).map(|()| ring),
+            Err(error) => {
                 record(event.outcome(Outcome::Failed).detail("error", error.kind()))?;
                 Err(error)
             }
@@ -87,7 +106,9 @@ impl Tenant {
         self.check_home()?;
         let patience = Patience::new();
         for _ in 0..LOADS {
-            let asked = Asked { term: self.term(), at_secs: self.register().now_secs() };
+            let sequence = self.keeping().sequence;
+            let (refusals, at_secs) = (self.refusals(), self.register().now_secs());
+            let asked = Asked { refusals, at_secs, at: Deadline::after(self.register().clock(), Duration::ZERO) };
             match self.find_ring()?.open(self.register().roots(), &patience) {
                 Ok(opened) => {
                     if let Some(ring) = self.accept(opened, Some(asked))? {
@@ -95,6 +116,8 @@ impl Tenant {
                         return Ok(Ok(ring));
                     }
                 }
+                // Root keys of a policy that is over have nothing to say.
+                Err(_) if self.keeping().sequence != sequence => {}
                 Err(shut) => {
                     match shut {
                         Shut::Refused(answer) => self.observe_refusal(answer),
@@ -115,29 +138,31 @@ impl Tenant {
     }
 
     /// Takes an opened ring in: mends its other slot, and writes down what there is to write. `asked` unless it was the
-    /// recovery root that opened it. `None` if somebody has changed the ring while the root keys were asked.
+    /// recovery root that opened it. `None` if somebody has changed the ring, or an owner has refused, while the root keys
+    /// were asked.
     fn accept(&self, (ring, repair): (Ring, Option<Repair>), asked: Option<Asked>) -> Result<Option<Ring>> {
         // Before the row is held: the store's own root keys may be asked, and if they refuse, whoever needs them hears it.
         drop(self.register().refresh());
         let _row = self.begin_row_change();
-        if ring.sequence() < self.keeping().sequence {
+        let (status, is_late) = (self.status(), asked.is_some_and(|asked| asked.refusals != self.refusals()));
+        if ring.sequence() < self.keeping().sequence || is_late {
             return Ok(None);
         }
-        if self.status() != Status::Destroying {
+        if status != Status::Destroying {
             if let Some(repair) = repair {
                 self.cells().with_rings(self.cell_number(), |rings| {
                     repair.run(rings, self.box_number());
                     Ok(())
                 })?;
             }
-            self.settle(&ring, asked)?;
+            self.settle(&ring, status, asked)?;
         }
         Ok(Some(ring))
     }
 
     /// Writes down what a crash kept from being written: that the next epoch has come, or that it has not, and that a
     /// later slot is there. Then that a root key has allowed, and that a refusal it follows is over.
-    fn settle(&self, ring: &Ring, asked: Option<Asked>) -> Result<()> {
+    fn settle(&self, ring: &Ring, status: Status, asked: Option<Asked>) -> Result<()> {
         let before = self.keeping();
         let mut keeping = before.clone();
         if let Some(next) = keeping.next.take()
@@ -148,40 +173,53 @@ impl Tenant {
         keeping.sequence = ring.sequence();
         let mut must_be_synced = before.next.is_some() || before.sequence != ring.sequence();
         let mut lifted = None;
-        if let Some(Asked { term, at_secs }) = asked {
-            keeping.last_allowed_secs = at_secs;
-            // Not if the refusal came later than the question.
-            if self.fence() == Some(Fence::Observed) && self.term() == term {
-                keeping.fence = None;
+        if let Some(Asked { at_secs, at, .. }) = asked {
+            keeping.last_allowed_secs = at_secs.max(1);
+            self.recovery_ends(Some(at.plus(ring.policy().recovery_limit())));
+            if self.is_refused() {
+                // What a custodian has ordered is for a custodian to lift.
+                keeping.fence = keeping.fence.filter(|fence| *fence == Fence::Ordered);
                 must_be_synced = true;
-                lifted = Some(Event::new(Act::FENCE_LIFTED, Actor::Store));
+                lifted = Some((self.incarnation(), Event::new(Act::FENCE_LIFTED, Actor::Store)));
             }
         }
         let is_lifted = lifted.is_some();
         let is_later = keeping.last_allowed_secs.abs_diff(before.last_allowed_secs) >= ALLOWED_EVERY_SECS;
         match (must_be_synced, is_later && ring.policy().recovery().is_some()) {
-            (true, _) => self.write_keeping(keeping, Durability::Synced, lifted)?,
-            (false, true) => self.write_keeping(keeping, Durability::Buffered, None)?,
+            (true, _) => self.write_keeping(status, keeping, Durability::Synced, lifted)?,
+            (false, true) => self.write_keeping(status, keeping, Durability::Buffered, None)?,
             (false, false) => self.set_keeping(keeping),
         }
-        if is_lifted {
+        if let (true, Some(asked)) = (is_lifted, asked) {
             tracing::info!(incarnation = ?self.incarnation(), "a root key allows again; the fence is lifted");
-            self.unfence(Fence::Observed);
+            self.lift_refusal(asked.refusals);
         }
         Ok(())
     }
 
-    /// Writes the row with what the trail says of it, and then knows it. For whoever holds
-    /// [`begin_row_change`](Self::begin_row_change).
+    /// Writes the row with what the trails say of it, and then knows it. For whoever holds
+    /// [`begin_row_change`](Self::begin_row_change), and has read the status since.
     pub(super) fn write_keeping(
         &self,
+        status: Status,
         keeping: Keeping,
         durability: Durability,
-        events: impl IntoIterator<Item = Event>,
+        entries: impl IntoIterator<Item = Entry>,
     ) -> Result<()> {
-        let (row, mut batch) = (self.row_with(self.status(), keeping.clone()), Batch::new(durability));
+        self.write_keeping_with(Batch::new(durability), status, keeping, entries)
+    }
+
+    /// The same in one write with other rows.
+    pub(super) fn write_keeping_with(
+        &self,
+        mut batch: Batch,
+        status: Status,
+        keeping: Keeping,
+        entries: impl IntoIterator<Item = Entry>,
+    ) -> Result<()> {
+        let row = self.row_with(status, keeping.clone());
         self.register().put(&mut batch, TENANTS, &[row.name.as_str().as_bytes()], &row)?;
-        self.trails().apply(batch, events.into_iter().map(|event| (self.incarnation(), event)))?;
+        self.trails().apply(batch, entries)?;
         self.set_keeping(keeping);
         Ok(())
     }

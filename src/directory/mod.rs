@@ -29,7 +29,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use charter::check_reason;
+pub(crate) use charter::{Mandate, check_reason};
 pub use charter::{Person, Proposal, ProposedChange, Rules};
 pub(crate) use create::{Newcomer, in_specs};
 use entries::Entry;
@@ -274,6 +274,15 @@ impl Directory {
     /// The store's own ring.
     fn ring(&self) -> Result<Arc<Ring>> {
         self.register.ring()
+    }
+
+    /// `span` from now.
+    pub(crate) fn deadline(&self, span: Duration) -> Deadline {
+        Deadline::after(&*self.clock, span)
+    }
+
+    pub(crate) fn has_passed(&self, deadline: &Deadline) -> bool {
+        deadline.has_passed(&*self.clock)
     }
 
     /// Has the store's own root keys asked ahead of time, and returns when they are to be asked next.

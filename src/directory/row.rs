@@ -31,7 +31,7 @@ pub(crate) struct Row {
     pub(crate) next: Option<Box<Epoch>>,
     /// The least sequence of a slot to be believed.
     pub(crate) sequence: u64,
-    /// When the roots last allowed, in seconds since 1970.
+    /// When the roots last allowed, in seconds since 1970; 0 if an owner has refused since.
     pub(crate) last_allowed_secs: u64,
     /// Set when an owner has refused.
     pub(crate) fence: Option<Fence>,
@@ -116,7 +116,7 @@ impl Row {
             incarnation: belief.incarnation,
             sequence: belief.least_sequence,
             status: Status::Active,
-            last_allowed_secs: created_secs,
+            last_allowed_secs: created_secs.max(1),
             next: None,
             fence: None,
             region,

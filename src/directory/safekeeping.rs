@@ -291,8 +291,16 @@ impl Directory {
         if !self.knows(tenant) || tenant.term() != 0 {
             return Err(Error::conflict("the tenant was deleted while it was restored"));
         }
+        let known = self.known();
+        let original = known.iter().find(|tenant| tenant.incarnation() == comes_from.original).cloned();
+        drop(known);
+        // It may have been closed since the first look: what its custodians or owners shut does not open as a copy.
+        original.ok_or_else(|| Error::conflict("the original was deleted meanwhile"))?.check_active()?;
         let row_change = tenant.begin_row_change();
-        self.write(&Row { stamped, ..tenant.row(Status::Active) }, self.entries_of_restore(tenant, comes_from))?;
+        let (row, mut batch) = (Row { stamped, ..tenant.row(Status::Active) }, Batch::new(Durability::Synced));
+        self.adopt_rules(&mut batch, tenant, comes_from.original)?;
+        self.register.put(&mut batch, TENANTS, &[row.name.as_str().as_bytes()], &row)?;
+        self.trails.apply(batch, self.entries_of_restore(tenant, comes_from))?;
         drop(row_change);
         if stamped {
             tenant.set_stamped();

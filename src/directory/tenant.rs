@@ -196,10 +196,22 @@ impl Tenant {
     /// The ring for an act of custody, which may be of a tenant that is suspended. Asked for anew, and not kept in
     /// memory, unless it is there.
     pub(crate) fn ring_for_custody(&self) -> Result<Arc<Ring>> {
-        match self.keys.held() {
+        match self.keys.held_for_custody() {
             Some(ring) if ring.sequence() >= self.keeping().sequence => Ok(ring),
             _ => self.load_for_custody().map(Arc::new),
         }
+    }
+
+    /// The ring for work that goes on for long: asked for again when it is time, as sessions do, and kept in memory while the
+    /// tenant is active.
+    pub(crate) fn ring_for_upkeep(&self) -> Result<Arc<Ring>> {
+        self.check_unfenced()?;
+        if self.check_active().is_err() {
+            return self.ring_for_custody();
+        }
+        self.keys.get(|| self.load_for_custody().map(Loaded::Whole))?;
+        self.check_active().inspect_err(|_| self.keys.clear())?;
+        self.ring_for_custody()
     }
 
     /// Whether the ring can be opened. The root keys are asked.

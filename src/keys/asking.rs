@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::Duration;
 
@@ -11,6 +12,14 @@ use super::policy::{Alternative, Shut};
 use super::slot::Parsed;
 use crate::kms::{Patience, RootError, RootId, RootKeys, WrapSecret};
 use crate::secret::Key32;
+
+/// Threads of this process that ask at once. Whoever finds no room asks on its own thread, and no other alternative beside
+/// it: that takes longer, and is no outage.
+const THREADS_MAX: usize = 64;
+static THREADS: AtomicUsize = AtomicUsize::new(0);
+
+/// A place among these threads, while it lives.
+struct Place;
 
 /// How long an alternative is waited for before the next is asked beside it. The first answer wins.
 const HEDGE_AFTER: Duration = Duration::from_millis(100);
@@ -77,18 +86,20 @@ impl<'p> Asking<'p> {
         if !self.roots.is_external(root) {
             return Ok(Some(self.roots.unwrap(root, wrapped, &context)));
         }
-        let (roots, root, wrapped) = (self.roots.clone(), root.clone(), wrapped.clone());
+        let here = (wrapped.clone(), context.clone());
+        let (roots, asked, wrapped) = (self.roots.clone(), root.clone(), wrapped.clone());
         let arriving = self.arriving.0.clone();
-        let ask = move || {
-            let answer = roots.unwrap(&root, &wrapped, &context);
+        let ask = move |place: Place| {
+            let answer = roots.unwrap(&asked, &wrapped, &context);
+            drop(place);
             // Nobody listens any more if another alternative was faster.
-            drop(arriving.send((root, answer)));
+            drop(arriving.send((asked, answer)));
         };
-        let thread = std::thread::Builder::new().name("strongroom-root".into()).spawn(ask);
-        thread.map(|_| None).map_err(|error| {
-            tracing::error!(%error, "no thread can be started to ask a root key");
-            RootError::Unreachable
-        })
+        let spawn = |place| std::thread::Builder::new().name("strongroom-root".into()).spawn(move || ask(place));
+        match Place::take().map(spawn) {
+            Some(Ok(_)) => Ok(None),
+            Some(Err(_)) | None => Ok(Some(self.roots.unwrap(root, &here.0, &here.1))),
+        }
     }
 
     /// Waits for an answer: until the next alternative is to be asked, if there is one, else while there is patience.
@@ -124,6 +135,19 @@ impl<'p> Asking<'p> {
         }
         let secrets: Vec<&Key32> = answers.into_iter().flatten().flatten().map(WrapSecret::key).collect();
         Some(open_ring_key(self.parsed, alternative, &secrets).map_err(|_| RootError::Tampered))
+    }
+}
+
+impl Place {
+    fn take() -> Option<Self> {
+        let one_more = |count| (count < THREADS_MAX).then_some(count + 1);
+        THREADS.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more).ok().map(|_| Self)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        THREADS.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

@@ -10,6 +10,9 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// How long after an unanswered refresh the roots are asked again.
 const RETRY: Duration = Duration::from_secs(5);
+/// How long nobody asks again after a load that failed with nothing to serve, where asking leaves the process: every request
+/// of a tenant would buy a call, and what is written of it.
+const REST: Duration = Duration::from_secs(1);
 
 /// One tenant's ring, or its absence.
 pub(crate) struct CachedRing {
@@ -18,6 +21,10 @@ pub(crate) struct CachedRing {
     loading: Mutex<Option<ErrorKind>>,
     /// How often it has failed: whoever waited for a load that failed takes its answer, and does not ask again.
     failures: AtomicU64,
+    /// How often it was cleared: what was asked for before a clearing is not put in after it.
+    clears: AtomicU64,
+    /// Until when nobody asks again after a load that failed, where asking leaves the process.
+    rest: Mutex<Option<Deadline>>,
     held: RwLock<Option<Held>>,
 }
 
@@ -28,6 +35,8 @@ struct Held {
     expiry: Deadline,
     /// Whether its root keys are out of reach, so that they are asked again soon, whoever asks.
     in_outage: bool,
+    /// Whether it was the recovery root that opened it.
+    by_recovery: bool,
 }
 
 /// A ring that was opened, and how long that is good for.
@@ -40,7 +49,14 @@ pub(crate) enum Loaded {
 
 impl CachedRing {
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, loading: Mutex::default(), failures: AtomicU64::new(0), held: RwLock::default() }
+        Self {
+            clock,
+            loading: Mutex::default(),
+            failures: AtomicU64::new(0),
+            clears: AtomicU64::new(0),
+            rest: Mutex::default(),
+            held: RwLock::default(),
+        }
     }
 
     /// The ring, loaded by one caller if it is absent or due. During an outage of the roots the held ring serves
@@ -67,8 +83,8 @@ impl CachedRing {
             Some(held) if !held.refresh.has_passed(&*self.clock) => return Ok(held.ring),
             held => held.filter(|held| !held.expiry.has_passed(&*self.clock)),
         };
-        if let (Some(kind), true) = (*last, self.failures.load(Ordering::SeqCst) > failures_before) {
-            return Err(Error::new(kind, "the ring could not be loaded"));
+        if let (Some(kind), true) = (*last, self.failures.load(Ordering::SeqCst) > failures_before || self.rests()) {
+            return Err(Error::new(kind, "the ring could not be loaded just now"));
         }
         self.reload(&mut last, held, load)
     }
@@ -84,24 +100,28 @@ impl CachedRing {
         if let Some(held) = self.peek().filter(is_long) {
             return Ok(held.refresh);
         }
+        let failures_before = self.failures.load(Ordering::SeqCst);
         let mut last = self.loading.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(held) = self.peek().filter(is_long) {
             return Ok(held.refresh);
+        }
+        if let (Some(kind), true) = (*last, self.failures.load(Ordering::SeqCst) > failures_before || self.rests()) {
+            return Err(Error::new(kind, "the ring could not be loaded just now"));
         }
         let usable = self.peek().filter(|held| !held.expiry.has_passed(clock));
         self.reload(&mut last, usable, load)?;
         self.peek().map(|held| held.refresh).ok_or_else(closed)
     }
 
-    /// Puts in a ring that its maker already holds open, unless a later one is there.
-    pub(crate) fn put(&self, ring: Ring) {
-        self.put_loaded(Loaded::Whole(ring), self.now());
+    /// Puts in a ring that its maker already holds open, unless a later one is there. Its root keys were asked at `asked`:
+    /// an answer is as old as the question, since its owner may have refused while it was on its way.
+    pub(crate) fn put(&self, ring: Ring, asked: Deadline) {
+        self.put_loaded(Loaded::Whole(ring), asked, self.clears.load(Ordering::SeqCst));
     }
 
-    /// The same for one whose root keys were asked at `asked`: an answer is as old as the question, since its owner may
-    /// have refused while it was on its way.
-    fn put_loaded(&self, loaded: Loaded, asked: Deadline) {
-        let (ring, refresh, serves, in_outage) = match loaded {
+    /// The same, unless the cache was cleared since `clears` was read.
+    fn put_loaded(&self, loaded: Loaded, asked: Deadline, clears: u64) {
+        let (ring, refresh, serves, by_recovery) = match loaded {
             Loaded::Whole(ring) => {
                 let (refresh, serves) = (ring.policy().refresh(), ring.policy().hard_expiry());
                 (ring, refresh, serves, false)
@@ -114,8 +134,11 @@ impl CachedRing {
         let expiry = asked.plus(serves);
         // A ring that serves no more is due, whatever else was said.
         let refresh = asked.plus(refresh).min(expiry);
-        let held = Held { ring: Arc::new(ring), refresh, expiry, in_outage };
+        let held = Held { ring: Arc::new(ring), refresh, expiry, in_outage: by_recovery, by_recovery };
         let mut there = self.held.write().unwrap_or_else(PoisonError::into_inner);
+        if self.clears.load(Ordering::SeqCst) != clears {
+            return;
+        }
         if there.as_ref().is_none_or(|there| there.ring.sequence() <= held.ring.sequence()) {
             if let Some(there) = &*there {
                 there.ring.succeeded_by(&held.ring);
@@ -147,6 +170,22 @@ impl CachedRing {
         self.peek().filter(|held| !held.expiry.has_passed(&*self.clock)).map(|held| held.ring)
     }
 
+    /// The same, unless it was the recovery root that opened it: that is for reading in an outage, and no act of custody.
+    pub(crate) fn held_for_custody(&self) -> Option<Arc<Ring>> {
+        let is_good = |held: &Held| !held.by_recovery && !held.expiry.has_passed(&*self.clock);
+        self.peek().filter(is_good).map(|held| held.ring)
+    }
+
+    /// Lets nobody ask again for a moment, if nothing is there to serve meanwhile: a load that failed is known to all.
+    pub(crate) fn begin_rest(&self) {
+        *self.rest.lock().unwrap_or_else(PoisonError::into_inner) = Some(Deadline::after(&*self.clock, REST));
+    }
+
+    fn rests(&self) -> bool {
+        let until = *self.rest.lock().unwrap_or_else(PoisonError::into_inner);
+        until.is_some_and(|until| !until.has_passed(&*self.clock))
+    }
+
     /// How long the ring that is there serves on, if one does.
     pub(crate) fn serves_for(&self) -> Option<Duration> {
         self.peek().map(|held| held.expiry.left(&*self.clock)).filter(|left| !left.is_zero())
@@ -160,7 +199,9 @@ impl CachedRing {
     }
 
     pub(crate) fn clear(&self) {
-        *self.held.write().unwrap_or_else(PoisonError::into_inner) = None;
+        let mut there = self.held.write().unwrap_or_else(PoisonError::into_inner);
+        self.clears.fetch_add(1, Ordering::SeqCst);
+        *there = None;
     }
 
     fn peek(&self) -> Option<Held> {
@@ -174,10 +215,10 @@ impl CachedRing {
         load: impl FnOnce() -> Result<Loaded>,
     ) -> Result<Arc<Ring>> {
         metrics::counter!("strongroom_ring_loads_total").increment(1);
-        let asked = self.now();
+        let (asked, clears) = (Deadline::after(&*self.clock, Duration::ZERO), self.clears.load(Ordering::SeqCst));
         let error = match (load(), usable) {
             (Ok(loaded), _) => {
-                self.put_loaded(loaded, asked);
+                self.put_loaded(loaded, asked, clears);
                 return self.peek().map(|held| held.ring).ok_or_else(closed);
             }
             (Err(error), Some(held)) if is_outage(&error) => {
@@ -197,10 +238,6 @@ impl CachedRing {
         *last = Some(error.kind());
         self.failures.fetch_add(1, Ordering::SeqCst);
         Err(error)
-    }
-
-    fn now(&self) -> Deadline {
-        Deadline::after(&*self.clock, Duration::ZERO)
     }
 }
 
@@ -277,7 +314,7 @@ mod tests {
     fn an_idle_ring_is_dropped_after_its_hard_expiry() {
         let clock = ManualClock::new(0);
         let cached = CachedRing::new(clock.clone());
-        cached.put(ring());
+        cached.put(ring(), Deadline::after(&*clock, Duration::ZERO));
         clock.advance(Duration::from_secs(3599));
         cached.expire();
         assert!(cached.peek().is_some());
@@ -352,6 +389,44 @@ mod tests {
         assert!(cached.get(outage).is_ok());
         clock.advance(Duration::from_secs(1));
         assert_eq!(cached.get(outage).unwrap_err().kind(), ErrorKind::Unavailable);
+    }
+
+    #[test]
+    fn what_was_asked_for_before_a_clearing_is_not_kept_after_it() {
+        let clock = ManualClock::new(0);
+        let cached = CachedRing::new(clock.clone());
+        let refused = cached.get(|| {
+            cached.clear();
+            loaded()
+        });
+        assert_eq!(refused.unwrap_err().kind(), ErrorKind::Closed);
+        assert!(cached.held().is_none());
+    }
+
+    #[test]
+    fn what_the_recovery_root_has_opened_is_for_no_act_of_custody() {
+        let cached = CachedRing::new(ManualClock::new(0));
+        cached.get(|| Ok(Loaded::Stopgap(ring(), Duration::from_secs(60)))).unwrap();
+        assert!(cached.held().is_some() && cached.held_for_custody().is_none());
+        cached.clear();
+        cached.get(loaded).unwrap();
+        assert!(cached.held_for_custody().is_some());
+    }
+
+    #[test]
+    fn after_a_failure_elsewhere_nobody_asks_for_a_second() {
+        let clock = ManualClock::new(0);
+        let cached = CachedRing::new(clock.clone());
+        let failing = || {
+            cached.begin_rest();
+            outage()
+        };
+        assert_eq!(cached.get(failing).unwrap_err().kind(), ErrorKind::Unavailable);
+        let never = || -> Result<Loaded> { panic!("nobody is to be asked") };
+        assert_eq!(cached.get(never).unwrap_err().kind(), ErrorKind::Unavailable);
+        assert_eq!(cached.lease(never).unwrap_err().kind(), ErrorKind::Unavailable);
+        clock.advance(Duration::from_secs(1));
+        cached.get(loaded).unwrap();
     }
 
     #[test]

@@ -130,7 +130,8 @@ impl Found {
                     let differ = a.as_bytes() != b.as_bytes();
                     return Ok((ring, differ.then_some(Repair { found: self.slots, good: place })));
                 }
-                Err(shut) => failure = failure.or(Some(shut)),
+                // What a slot that somebody may have put there is answered must not cover a refusal of the other.
+                Err(shut) => failure = Some(failure.map_or(shut, |worst: Shut| worst.or_worse(shut))),
             }
         }
         // `read` finds a candidate, or fails.
@@ -177,7 +178,8 @@ pub(super) fn prepare<'p>(
     patience: Duration,
 ) -> Result<(&'p Wrapped, WrapContext), RootError> {
     let (_, wrapped) = parsed.roots.iter().find(|(id, _)| id == root).ok_or(RootError::Tampered)?;
-    let call = Call::new().map_err(|_| RootError::Unreachable)?.within(patience);
+    // No answer, and none that could be taken for an outage: nobody was asked.
+    let call = Call::new().map_err(|_| RootError::Tampered)?.within(patience);
     Ok((wrapped, WrapContext::new(*parsed.incarnation.as_bytes(), root.clone(), parsed.epoch, call)))
 }
 

@@ -13,6 +13,7 @@ use crate::kms::{CALL_DEADLINE, RootError, RootId};
 pub(super) const ALTERNATIVES_MAX: usize = 4;
 pub(super) const ROOTS_MAX: usize = 4;
 const HARD_EXPIRY_MAX_SECS: u32 = 7 * 24 * 3600;
+const RECOVERY_LIMIT_MAX_SECS: u32 = 30 * 24 * 3600;
 
 /// Which root keys open a tenant's keys, and how long an answer of theirs is good for: any of some alternatives, each of
 /// them all of some root keys.
@@ -118,7 +119,8 @@ impl Policy {
     /// order it because theirs are lost.
     ///
     /// # Errors
-    /// [`Invalid`](crate::ErrorKind::Invalid) for a bad name, one that an alternative names, or no room.
+    /// [`Invalid`](crate::ErrorKind::Invalid) for a bad name, one that an alternative names, no room, or a limit of more than
+    /// 30 days.
     pub fn recovery_root(mut self, root: impl Into<String>, limit: Duration) -> Result<Self> {
         self.recovery = Some(RootId::new(root)?);
         self.recovery_limit_secs = secs(limit)?;
@@ -148,12 +150,15 @@ impl Policy {
     }
 
     pub(super) fn checked(self) -> Result<Self> {
-        let is_timely = self.refresh_secs >= 1 && self.hard_expiry_secs <= HARD_EXPIRY_MAX_SECS;
+        let is_timely = self.refresh_secs >= 1
+            && self.hard_expiry_secs <= HARD_EXPIRY_MAX_SECS
+            && self.recovery_limit_secs <= RECOVERY_LIMIT_MAX_SECS;
         match self.is_well_formed() && is_timely {
             true => Ok(self),
             false => Err(Error::invalid(
                 "a policy has 1 to 4 alternatives of 1 to 4 distinct root keys, at most 4 in all with the recovery root, \
-                 which no alternative names, and 1 s <= refresh <= hard expiry <= 7 days",
+                 which no alternative names, 1 s <= refresh <= hard expiry <= 7 days, and a recovery limit of 30 days at \
+                 most",
             )),
         }
     }
@@ -274,12 +279,15 @@ impl Shut {
     /// What the alternatives come to, none of which has allowed: any refused: refused. Else any tampered with: tampered
     /// with. Else an outage.
     pub(super) fn fold(alternatives: impl IntoIterator<Item = RootError>) -> Self {
-        alternatives.into_iter().map(Self::of).fold(Self::of(RootError::Unreachable), |worst, next| {
-            match (worst, next) {
-                (Self::Refused(_), _) | (Self::Tampered, Self::Outage(_)) => worst,
-                _ => next,
-            }
-        })
+        alternatives.into_iter().map(Self::of).fold(Self::of(RootError::Unreachable), Self::or_worse)
+    }
+
+    /// The graver of two answers; of two that are alike, the later.
+    pub(super) fn or_worse(self, next: Self) -> Self {
+        match (self, next) {
+            (Self::Refused(_), _) | (Self::Tampered, Self::Outage(_)) => self,
+            _ => next,
+        }
     }
 
     /// The answer of one alternative: a member that refuses outweighs one that cannot be reached.

@@ -23,7 +23,7 @@ pub(crate) struct Witnessed {
 pub(crate) struct Calls {
     /// In the order in which they ended.
     pub(crate) ended: Vec<RootCall>,
-    /// Those that there was no room for.
+    /// Those that there was no room for, or that could not be written.
     pub(crate) untold: u64,
 }
 
@@ -47,6 +47,11 @@ impl Witnessed {
     /// What has been called since this was last asked.
     pub(crate) fn take_calls(&self) -> Calls {
         std::mem::take(&mut self.calls())
+    }
+
+    /// Counts calls that could not be written down.
+    pub(crate) fn leave_untold(&self, calls: u64) {
+        self.calls().untold += calls;
     }
 
     fn witness<T>(

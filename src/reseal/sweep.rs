@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::aead::NONCE_LEN;
+use crate::clock::Deadline;
 use crate::directory::{Directory, Found, SavedSweep, Sweep, Tenant, Writing};
 use crate::engine::{Batch, Durability, Row};
 use crate::error::{Error, ErrorKind, Result};
@@ -22,6 +23,8 @@ pub(crate) struct Sweeper<'t> {
     directory: &'t Directory,
     tenant: &'t Tenant,
     ring: Arc<Ring>,
+    /// When the ring is asked for again: who refuses is not to be kept waiting by work that goes on for hours.
+    fresh_until: Deadline,
 }
 
 /// What one step has done.
@@ -49,11 +52,18 @@ pub(crate) enum Outcome {
     Unreadable,
 }
 
+fn fetch(directory: &Directory, tenant: &Tenant) -> Result<(Arc<Ring>, Deadline)> {
+    let ring = tenant.ring_for_upkeep()?;
+    let fresh_until = directory.deadline(ring.policy().refresh());
+    Ok((ring, fresh_until))
+}
+
 impl<'t> Sweeper<'t> {
     /// # Errors
     /// As the root keys answer, if the tenant's ring is not in memory.
     pub(crate) fn new(directory: &'t Directory, tenant: &'t Tenant) -> Result<Self> {
-        Ok(Self { directory, tenant, ring: tenant.ring_for_custody()? })
+        let (ring, fresh_until) = fetch(directory, tenant)?;
+        Ok(Self { directory, tenant, ring, fresh_until })
     }
 
     /// Looks at one page of rows, of the sweep that is under way or a new one.
@@ -62,10 +72,11 @@ impl<'t> Sweeper<'t> {
     /// `KeyRevoked` once the tenant is fenced, though the ring is in hand.
     pub(crate) fn step(&mut self) -> Result<Step> {
         self.tenant.check_unfenced()?;
-        let mut under_way = self.tenant.sweep();
-        if !self.tenant.is_newest(&self.ring) {
-            self.ring = self.tenant.ring_for_custody()?;
+        // Before the sweep is held: root keys may be asked.
+        if !self.tenant.is_newest(&self.ring) || self.directory.has_passed(&self.fresh_until) {
+            (self.ring, self.fresh_until) = fetch(self.directory, self.tenant)?;
         }
+        let mut under_way = self.tenant.sweep();
         if under_way.is_none() {
             *under_way = self.begin()?;
         }

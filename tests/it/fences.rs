@@ -278,9 +278,96 @@ fn in_an_outage_the_recovery_root_serves_for_its_limit_on_the_record_and_not_a_s
         Some(ErrorKind::Unavailable),
         "its limit counts from the last allowed answer"
     );
-    // A clock that is set back does not bring it back.
-    clock.set_wall_ms((dated::START_SECS - 10) * 1000);
-    assert_eq!(kind(world.read("contoso")), Some(ErrorKind::Unavailable));
+    // A clock that is set back does not bring it back, whether to before that answer or to just after it.
+    for secs in [dated::START_SECS - 10, dated::START_SECS + 10] {
+        clock.advance(Duration::from_secs(1));
+        clock.set_wall_ms(secs * 1000);
+        assert_eq!(kind(world.read("contoso")), Some(ErrorKind::Unavailable));
+    }
+}
+
+#[test]
+fn giving_access_back_forgets_no_refusal() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::open(folder.path());
+    world.make();
+    world.tell(RootError::Disabled);
+    world.clock.advance(REFRESH);
+    assert_eq!(kind(world.read("contoso")), Some(ErrorKind::KeyRevoked));
+    let anna = world.custodian("anna");
+    anna.revoke("while the owner refuses").unwrap();
+    anna.restore("and back").unwrap();
+    assert_eq!(anna.access().unwrap().fence, Some(Fence::Observed));
+    assert_eq!(anna.access().unwrap().last_allowed_secs, None);
+    // Whoever cuts the store off now finds no way to the recovery root, here or in the next process.
+    world.tell(RootError::Unreachable);
+    world.clock.advance(Duration::from_secs(1));
+    assert_eq!(kind(world.read("contoso")), Some(ErrorKind::KeyRevoked));
+    // A refusal that is heard while a custodian's word holds is remembered, too.
+    world.tell(None);
+    world.clock.advance(Duration::from_secs(1));
+    world.read("contoso").unwrap();
+    anna.revoke("once more").unwrap();
+    world.tell(RootError::Denied);
+    assert_eq!(kind(anna.keys()), Some(ErrorKind::KeyRevoked));
+    anna.restore("and back").unwrap();
+    let clock = world.clock.clone();
+    drop((anna, world));
+    let world = World::reopen(folder.path(), &clock);
+    world.tell(RootError::Unreachable);
+    assert_eq!(kind(world.read("contoso")), Some(ErrorKind::KeyRevoked));
+    assert_eq!(world.told(&Act::RECOVERY_ROOT_USED), []);
+}
+
+#[test]
+fn what_the_recovery_root_opens_in_an_outage_is_for_reading_and_for_no_act_of_custody() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::open(folder.path());
+    world.make();
+    world.tell(RootError::Unreachable);
+    world.clock.advance(HARD_EXPIRY);
+    world.read("contoso").unwrap();
+    let anna = world.custodian("anna");
+    let mine = Policy::any_of([["far-c"]]).unwrap();
+    let proposal = anna.propose_policy(mine, "while nobody is looking").unwrap();
+    assert_eq!(kind(anna.apply(proposal)), Some(ErrorKind::Unavailable));
+    assert_eq!(kind(anna.rotate_keys()), Some(ErrorKind::Unavailable));
+    assert_eq!(kind(anna.reseal(ResealPlan::new())), Some(ErrorKind::Unavailable));
+    world.read("contoso").unwrap();
+}
+
+#[test]
+fn another_claim_of_the_same_issuer_makes_nobody_another_person() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::open(folder.path());
+    let policy = Policy::any_of([["far-a"]]).unwrap().recovery_root("recovery", LIMIT).unwrap();
+    let spec = TenantSpec::new("contoso", ISSUER, "contoso").speaker(ISSUER, "contoso-gmbh").policy(policy);
+    world.room.custody(&credential("service", "custodian", "carl")).unwrap().create_tenant(spec).unwrap();
+    let other =
+        |subject| world.room.tenant_custody(&credential("contoso-gmbh", "custodian", subject), "contoso").unwrap();
+    let anna = world.custodian("anna");
+    anna.apply(anna.propose_rules(Rules::default().two_custodians(true), "four eyes").unwrap()).unwrap();
+    let proposal = anna.propose_policy(Policy::any_of([["far-b"]]).unwrap(), "alone").unwrap();
+    assert_eq!(kind(other("anna").apply(proposal)), Some(ErrorKind::Denied));
+    let recovery = anna.propose_recovery(Policy::any_of([["far-b"]]).unwrap(), "alone").unwrap();
+    world.keepers.tell("far-a", RootError::Destroyed);
+    assert_eq!(kind(other("anna").apply(recovery)), Some(ErrorKind::Denied));
+    other("bert").apply(recovery).unwrap();
+}
+
+#[test]
+fn a_proposal_to_give_access_back_is_good_for_one_revocation() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::open(folder.path());
+    world.make();
+    let (anna, bert) = (world.custodian("anna"), world.custodian("bert"));
+    assert_eq!(kind(anna.propose_restore("just in case")), Some(ErrorKind::Conflict));
+    anna.revoke("a first time").unwrap();
+    let proposal = anna.propose_restore("found").unwrap();
+    anna.restore("found").unwrap();
+    anna.revoke("a second time").unwrap();
+    assert_eq!(kind(bert.apply(proposal)), Some(ErrorKind::NotFound));
+    assert_eq!(kind(world.read("contoso")), Some(ErrorKind::KeyRevoked));
 }
 
 #[test]
@@ -291,8 +378,11 @@ fn the_recovery_root_is_on_the_record_even_if_it_does_not_answer() {
     world.tell(RootError::Unreachable);
     world.keepers.tell("recovery", RootError::Denied);
     world.clock.advance(HARD_EXPIRY);
-    assert_eq!(kind(world.read("contoso")), Some(ErrorKind::KeyRevoked));
+    assert_eq!(kind(world.read("contoso")), Some(ErrorKind::Unavailable), "what the tenant suffers is the outage");
     assert_eq!(world.told(&Act::RECOVERY_ROOT_USED), [Outcome::Begun, Outcome::Failed]);
+    // Not by everybody who comes in the same second.
+    (0..20).for_each(|_| assert_eq!(kind(world.read("contoso")), Some(ErrorKind::Unavailable)));
+    assert_eq!(world.told(&Act::RECOVERY_ROOT_USED).len(), 2);
     assert_eq!(world.custodian("anna").access().unwrap().fence, None, "its refusal is not the owner's");
 }
 

@@ -45,7 +45,10 @@ fn access_status(access: &AccessStatus) -> String {
     lines(
         [
             now,
-            format!("  a root key last allowed on {}", at(access.last_allowed_secs)),
+            access.last_allowed_secs.map_or_else(
+                || "  no root key has allowed since it was refused".to_owned(),
+                |secs| format!("  a root key last allowed on {}", at(secs)),
+            ),
             format!("  when its owner refuses, the last read is at most {reachable} s later"),
             format!("  if nobody can reach the key service, at most {unreachable} s after it last allowed"),
         ]
