@@ -158,9 +158,14 @@ impl Tenant {
     pub(crate) fn ring(&self) -> Result<Arc<Ring>> {
         for _ in 0..LOADS {
             self.check_active()?;
-            let ring = self.keys.get(|| self.load_if_active())?;
+            let loaded = self.keys.get(|| self.load_if_active());
             // What was loaded while the tenant was being closed goes again.
             self.check_active().inspect_err(|_| self.keys.clear())?;
+            let ring = match loaded {
+                // The keys were dropped while they were on the way, and the tenant is open all the same.
+                Err(error) if error.kind() == ErrorKind::Closed => continue,
+                loaded => loaded?,
+            };
             if self.is_newest(&ring) {
                 return Ok(ring);
             }
@@ -209,9 +214,12 @@ impl Tenant {
         if self.check_active().is_err() {
             return self.ring_for_custody();
         }
-        self.keys.get(|| self.load_for_custody().map(Loaded::Whole))?;
+        let loaded = self.keys.get(|| self.load_for_custody().map(Loaded::Whole));
         self.check_active().inspect_err(|_| self.keys.clear())?;
-        self.ring_for_custody()
+        match loaded {
+            Err(error) if error.kind() != ErrorKind::Closed => Err(error),
+            _ => self.ring_for_custody(),
+        }
     }
 
     /// Whether the ring can be opened. The root keys are asked.
