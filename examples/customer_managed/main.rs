@@ -7,8 +7,10 @@
 //!
 //! It starts an OpenBao on loopback (`bao`, named in STRONGROOM_BAO, on the path, or installed by .ci/openbao), and ends it
 //! again; or it uses the one of OPENBAO_ADDR, OPENBAO_TOKEN and OPENBAO_CACERT (a file), in which it makes an engine, a login and
-//! two policies of its own and removes them at the end. With OPENBAO_AUDIT_LOG, the path of that one's audit log, it compares
-//! that too. Takes half a minute, works in temporary folders, and fails if anything is not as it is told.
+//! two policies of its own and removes them at the end (that it logs `X-Correlation-Id` from then on, stays). With
+//! OPENBAO_AUDIT_LOG, the path of that one's audit log, it compares that too.
+//!
+//! Takes half a minute, works in temporary folders, and fails if anything is not as it is told.
 
 mod line;
 mod outcome;
