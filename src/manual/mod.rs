@@ -12,6 +12,9 @@ pub mod keys {}
 #[doc = include_str!("roots.md")]
 pub mod roots {}
 
+#[doc = include_str!("revocation.md")]
+pub mod revocation {}
+
 #[doc = include_str!("rotation.md")]
 pub mod rotation {}
 

@@ -55,6 +55,8 @@ mod proxy;
 mod purge;
 mod regions;
 mod reseals;
+#[cfg(feature = "transit")]
+mod revocation;
 mod root_keys;
 mod shelves;
 mod smoke;

@@ -216,6 +216,14 @@ impl OpenBao {
         self.must("DELETE", &format!("auth/approle/role/{role}"), &Value::Null);
     }
 
+    /// Makes a role that was deleted again, with the ids that it had.
+    pub fn restore_approle(&self, role: &str, policy: &str, ttl: &str, (role_id, secret_id): &(String, String)) {
+        self.approle(role, policy, ttl);
+        let path = format!("auth/approle/role/{role}");
+        self.must("POST", &format!("{path}/role-id"), &json!({"role_id": role_id}));
+        self.must("POST", &format!("{path}/custom-secret-id"), &json!({"secret_id": secret_id}));
+    }
+
     /// What the audit log holds: requests and responses, oldest first.
     pub fn audit(&self) -> Vec<Value> {
         let text = fs::read_to_string(self.folder.path().join("audit.log")).expect("an audit log");

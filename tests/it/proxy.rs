@@ -14,6 +14,8 @@ use crate::openbao::OpenBao;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mode {
     Forward,
+    /// The answer comes after this long.
+    Slow(Duration),
     /// Nothing is ever answered.
     Stall,
     /// The answer comes, a byte at a time, and never ends.
@@ -103,6 +105,9 @@ impl Shared {
         let number = self.requests.fetch_add(1, Ordering::SeqCst);
         let mode = self.mode.lock().expect("a mode").clone();
         let is_cut = mode == Mode::Cut || mode == Mode::Flap && number.is_multiple_of(2);
+        if let Mode::Slow(span) = mode {
+            std::thread::sleep(span);
+        }
         match mode {
             Mode::Stall => self.until_over(|| Ok(())),
             Mode::Drip => {
@@ -126,7 +131,7 @@ impl Shared {
                 let body = format!("{{\"data\":{{\"plaintext\":\"{secret}\"}}}}");
                 answer(&mut connection, 200, "X: y", body.as_bytes())
             }
-            Mode::Forward | Mode::Cut | Mode::Flap | Mode::Exchange(_) => {
+            Mode::Forward | Mode::Slow(_) | Mode::Cut | Mode::Flap | Mode::Exchange(_) => {
                 let (status, body) = self.forward(&asked);
                 let promised = if is_cut { body.len() + 10 } else { body.len() };
                 write!(connection, "HTTP/1.1 {status} -\r\nContent-Length: {promised}\r\nConnection: close\r\n\r\n")?;
