@@ -302,8 +302,12 @@ impl Tenant {
 
     /// Changes the status at once, then waits for writes under way: whoever begins after that sees the new one.
     pub(super) fn set_status(&self, status: Status) {
-        self.end_sessions();
+        // In this order nobody finds the tenant open in a term that is over, nor an earlier session going on in the next.
+        if status == Status::Active {
+            self.end_sessions();
+        }
         self.status.store(status as u8, Ordering::SeqCst);
+        self.end_sessions();
         self.wait_for_writers();
     }
 
@@ -322,10 +326,10 @@ impl Tenant {
     /// # Errors
     /// `Conflict` if it is being deleted: a suspension must never take that back.
     pub(super) fn suspend(&self) -> Result<()> {
-        self.end_sessions();
         let close = |status| (status != Status::Destroying as u8).then_some(Status::Suspended as u8);
         let closed = self.status.fetch_update(Ordering::SeqCst, Ordering::SeqCst, close);
         closed.map_err(|_| Error::conflict("the tenant is being deleted"))?;
+        self.end_sessions();
         self.wait_for_writers();
         self.keys.clear();
         Ok(())
