@@ -11,6 +11,7 @@
 
 mod budgets;
 mod bulk;
+mod access_kills;
 mod active_tenants;
 mod backup;
 mod chance;
@@ -33,6 +34,7 @@ mod heard;
 mod isolation;
 mod keepers;
 mod key_states;
+mod kills;
 mod late_roots;
 mod lifecycle;
 mod limits;
@@ -56,6 +58,7 @@ mod purge;
 mod regions;
 mod reseals;
 mod root_keys;
+mod rotation_kills;
 mod shelves;
 mod smoke;
 mod steward;
