@@ -62,6 +62,8 @@ acts! {
     REVOKED = "revoked";
     /// A custodian lifted that order.
     RESTORED = "restored";
+    /// A crash came between a change of a tenant's keys and its entry: the change is in force, and this is what it has come to.
+    KEYS_SETTLED = "keys settled";
     /// An owner of a root key refused, and the tenant is fenced.
     FENCE_OBSERVED = "fence observed";
     /// An owner allows again, and the fence is lifted.

@@ -14,7 +14,7 @@ use super::past::PastEpoch;
 use super::row::{Epoch, Fence};
 use super::tenant::{Keeping, Tenant};
 use super::{Directory, Status, TENANTS};
-use crate::audit::{Act, Actor, Event};
+use crate::audit::{Act, Actor, Event, Outcome};
 use crate::clock::Deadline;
 use crate::engine::{Batch, Durability};
 use crate::error::{Error, Result};
@@ -128,8 +128,14 @@ impl Directory {
         let event = Event::new(Act::ROOTS_ROTATED, by.clone()).detail("root", root.as_str()).detail("version", newest);
         let is_behind = |(named, version): &(RootId, String)| named == root && version != newest;
         if self.register.root_versions()?.iter().any(is_behind) {
-            self.register.begin_epoch()?;
-            self.trails.record(self.register.store_id(), event.clone(), Durability::Synced)?;
+            // The store's own ring has no row: that its epoch begins is in the trail before it does.
+            let record = |event| self.trails.record(self.register.store_id(), event, Durability::Synced);
+            record(event.clone().outcome(Outcome::Begun))?;
+            if let Err(error) = self.register.begin_epoch() {
+                record(event.outcome(Outcome::Failed).detail("error", error.kind()))?;
+                return Err(error);
+            }
+            record(event.clone())?;
         }
         let mut tenants = self.list();
         // Those of one cell together, because they share its syncs.

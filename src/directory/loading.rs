@@ -161,7 +161,7 @@ impl Tenant {
     }
 
     /// Writes down what a crash kept from being written: that the next epoch has come, or that it has not, and that a
-    /// later slot is there. Then that a root key has allowed, and that a refusal it follows is over.
+    /// later slot is there, in the trail too. Then that a root key has allowed, and that a refusal it follows is over.
     fn settle(&self, ring: &Ring, status: Status, asked: Option<Asked>) -> Result<()> {
         let before = self.keeping();
         let mut keeping = before.clone();
@@ -172,21 +172,24 @@ impl Tenant {
         }
         keeping.sequence = ring.sequence();
         let mut must_be_synced = before.next.is_some() || before.sequence != ring.sequence();
-        let mut lifted = None;
+        let mut entries: Vec<Entry> = Vec::new();
+        if before.sequence != ring.sequence() {
+            entries.push((self.incarnation(), settled(ring)));
+        }
+        let mut is_lifted = false;
         if let Some(Asked { at_secs, at, .. }) = asked {
             keeping.last_allowed_secs = at_secs.max(1);
             self.recovery_ends(Some(at.plus(ring.policy().recovery_limit())));
             if self.is_refused() {
                 // What a custodian has ordered is for a custodian to lift.
                 keeping.fence = keeping.fence.filter(|fence| *fence == Fence::Ordered);
-                must_be_synced = true;
-                lifted = Some((self.incarnation(), Event::new(Act::FENCE_LIFTED, Actor::Store)));
+                (must_be_synced, is_lifted) = (true, true);
+                entries.push((self.incarnation(), Event::new(Act::FENCE_LIFTED, Actor::Store)));
             }
         }
-        let is_lifted = lifted.is_some();
         let is_later = keeping.last_allowed_secs.abs_diff(before.last_allowed_secs) >= ALLOWED_EVERY_SECS;
         match (must_be_synced, is_later && ring.policy().recovery().is_some()) {
-            (true, _) => self.write_keeping(status, keeping, Durability::Synced, lifted)?,
+            (true, _) => self.write_keeping(status, keeping, Durability::Synced, entries)?,
             (false, true) => self.write_keeping(status, keeping, Durability::Buffered, None)?,
             (false, false) => self.set_keeping(keeping),
         }
@@ -223,4 +226,13 @@ impl Tenant {
         self.set_keeping(keeping);
         Ok(())
     }
+}
+
+/// What a ring has come to by an act that a crash ended before it was told. Whose it was is not known any more.
+fn settled(ring: &Ring) -> Event {
+    let roots = ring.root_versions().map(|(root, version)| format!("{} {version}", root.as_str()));
+    let generations = ring.generations().map(|(number, _)| number.to_string());
+    let event = Event::new(Act::KEYS_SETTLED, Actor::Store).detail("epoch", ring.epoch());
+    let event = event.detail("roots", roots.collect::<Vec<_>>().join(", ")).detail("policy", ring.policy());
+    event.detail("generations", generations.collect::<Vec<_>>().join(", "))
 }

@@ -38,6 +38,8 @@ fn plays_the_role_it_was_started_for() {
         Ok("everywhere") => crate::budgets::write_everywhere(),
         Ok("churn") => crate::budgets::churn(),
         Ok("keyholder") => crate::custody_kills::change_keys_until_killed(),
+        Ok("owner") => crate::access_kills::change_access_until_killed(),
+        Ok("mover") => crate::rotation_kills::move_until_killed(),
         Ok("resealer") => crate::reseals::reseal_until_killed(),
         Ok("purger") => crate::purge::kills::purge_until_killed(),
         Ok("backer") => crate::backup::kills::back_up_until_killed(),

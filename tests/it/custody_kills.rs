@@ -3,16 +3,19 @@
 
 use std::path::Path;
 
+use strongroom::audit::Act;
 use strongroom::{
     Builder, CollectionDef, ErrorKind, LocalRoots, Policy, ProposedChange, Result, RootId, RootRotation, Strongroom,
     TenantSpec,
 };
 
-use crate::children::{self, Playing};
-use crate::folders;
+use crate::children;
+use crate::kills::{self, OPENED, Victim};
 use crate::support::{CUSTODIAN, ISSUER, Plain, user};
 
 const NOTES: CollectionDef<u64, u64> = CollectionDef::bincode("notes");
+/// What the child does, and at least how many kills each act gets.
+pub const ACTS: [(&str, usize); 4] = [("moved", 40), ("generation", 12), ("written", 4), ("policy", 20)];
 /// In two cells, of two boxes each.
 const TENANTS: [&str; 4] = ["contoso", "fabrikam", "adatum", "northwind"];
 
@@ -44,6 +47,12 @@ fn prepare(folder: &Path) {
     roots.generate(&root("service")).expect("a newer version");
 }
 
+pub fn template() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    prepare(folder.path());
+    folder
+}
+
 fn put(room: &Strongroom, tenant: &str, key: u64) -> Result<()> {
     room.session(&user(tenant), tenant)?.collection(&NOTES)?.put(&key, &key).map(drop)
 }
@@ -69,7 +78,15 @@ fn perform(room: &Strongroom, mut done: impl FnMut(&str)) -> Result<()> {
 /// The child: performs every act, and says which are done.
 pub fn change_keys_until_killed() {
     let room = builder(&children::folder()).open().expect("the store opens without help");
-    perform(&room, children::say).expect("every act");
+    put(&room, "contoso", 3).expect("a write");
+    kills::done(OPENED);
+    perform(&room, kills::done).expect("every act");
+}
+
+/// Whether an act stands in a tenant's trail: or what an opening has found of it, if a kill came before its entry.
+fn has_told(room: &Strongroom, tenant: &str, act: &Act) -> bool {
+    let events = room.tenant_custody(&custodian(tenant), tenant).unwrap().audit_events(0, 100).unwrap();
+    events.iter().any(|recorded| recorded.event.act == *act || recorded.event.act == Act::KEYS_SETTLED)
 }
 
 /// Opens what a kill left, compares it with what was acknowledged, and finishes it.
@@ -84,14 +101,20 @@ fn check(folder: &Path, said: &[String]) {
         let is_moved = version == "v2";
         assert!(is_moved || (version == "v1" && status.epoch == 1), "{name} {status:?}");
         assert!(is_moved || !was_said("moved"), "{name} is still in its old epoch");
+        assert!(!is_moved || has_told(&room, name, &Act::ROOTS_ROTATED), "{name} has moved off the record");
         if name == "contoso" {
             assert!(status.generations.len() == 2 || !was_said("generation"), "{status:?}");
             assert!(notes.get(&2).unwrap().is_some() || !was_said("written"));
             let is_double = status.policy.alternatives().concat().len() == 2;
             assert!(is_double || !was_said("policy"), "{status:?}");
+            assert!(!is_double || has_told(&room, name, &Act::POLICY_APPLIED), "a policy off the record");
+            let is_added = status.generations.len() == 2;
+            assert!(!is_added || has_told(&room, name, &Act::GENERATION_ADDED), "a key off the record");
         }
     }
     perform(&room, |_| {}).expect("what was begun is finished");
+    let of_store = room.custody(CUSTODIAN).unwrap().audit_events(strongroom::Trail::Store, 0, 100).unwrap();
+    assert!(of_store.iter().any(|recorded| recorded.event.act == Act::ROOTS_ROTATED), "the store moved off the record");
     let contoso = room.tenant_custody(&custodian("contoso"), "contoso").unwrap();
     assert!(contoso.proposals().unwrap().iter().all(|left| !matches!(left.change, ProposedChange::Policy(_))));
     drop((contoso, room));
@@ -105,37 +128,14 @@ fn check(folder: &Path, said: &[String]) {
 
 #[test]
 fn a_kill_before_or_within_any_call_while_keys_change_leaves_the_old_or_the_new() {
-    let template = tempfile::tempdir().unwrap();
-    prepare(template.path());
-    let (mut calls, mut kills) = (0, 0);
-    for tear in [false, true] {
-        for call in 1.. {
-            let folder = folders::in_memory();
-            folders::copy(template.path(), folder.path());
-            let mut command = children::command("keyholder", folder.path(), 0);
-            command.env("LD_PRELOAD", children::syncwatch()).env("SYNCWATCH_FOLDER", folder.path());
-            command.env("SYNCWATCH_KILL_AT", call.to_string());
-            if tear {
-                command.env("SYNCWATCH_TEAR", "1");
-            }
-            let (status, said) = Playing::begin(command).wait();
-            if status.success() {
-                calls = call - 1;
-                break;
-            }
-            kills += 1;
-            check(folder.path(), &said);
-        }
-    }
-    assert!(calls > 40, "the calls of the child are not seen: {calls}");
-    println!("calls: {calls}; kills: {kills}");
+    let template = template();
+    Victim { role: "keyholder", template: template.path(), acts: &ACTS }.kill_at_every_call(check);
 }
 
 #[test]
 fn control_what_was_not_done_is_noticed() {
     let is_noticed = |act: &str| {
-        let folder = tempfile::tempdir().unwrap();
-        prepare(folder.path());
+        let folder = template();
         let said = [act.to_owned()];
         std::panic::catch_unwind(|| check(folder.path(), &said)).is_err()
     };
@@ -145,8 +145,7 @@ fn control_what_was_not_done_is_noticed() {
 
 #[test]
 fn a_ring_file_from_before_the_rotation_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    prepare(folder.path());
+    let folder = template();
     let rings = folder.path().join("store/cells/0000/rings");
     let before = std::fs::read(&rings).unwrap();
     let room = builder(folder.path()).open().unwrap();

@@ -11,6 +11,7 @@
 
 mod budgets;
 mod bulk;
+mod access_kills;
 mod active_tenants;
 mod backup;
 mod chance;
@@ -33,6 +34,7 @@ mod heard;
 mod isolation;
 mod keepers;
 mod key_states;
+mod kills;
 mod late_roots;
 mod lifecycle;
 mod limits;
@@ -58,6 +60,7 @@ mod reseals;
 #[cfg(feature = "transit")]
 mod revocation;
 mod root_keys;
+mod rotation_kills;
 mod shelves;
 mod smoke;
 mod steward;

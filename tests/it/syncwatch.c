@@ -9,10 +9,13 @@
  *   L old new       a file has got a second entry
  *   U path          an entry has gone
  *   A name          the process acknowledges (it tried to open a file named ACK-name)
+ *   K path call     it is about to be killed, in this call
  *
  * SYNCWATCH_FOLDER   the folder          SYNCWATCH_TRACE   where the events go
  * SYNCWATCH_LIE      syncs answer yes and do nothing
  * SYNCWATCH_KILL_AT  SIGKILL at the n-th change     SYNCWATCH_TEAR   after half of it, if it is a write
+ * SYNCWATCH_KILL_FROM  changes are counted once this name has been acknowledged
+ * SYNCWATCH_KILL_OWN   and only those of the thread that acknowledges, whose number is the same each time
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -30,9 +33,9 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-static const char *folder;
-static int trace = -1, lie, tear;
-static long kill_at, changes;
+static const char *folder, *kill_from;
+static int trace = -1, lie, tear, own;
+static long kill_at, changes, own_thread;
 static pthread_mutex_t one_at_a_time = PTHREAD_MUTEX_INITIALIZER;
 
 __attribute__((constructor)) static void begin(void) {
@@ -41,6 +44,8 @@ __attribute__((constructor)) static void begin(void) {
     lie = getenv("SYNCWATCH_LIE") != NULL;
     tear = getenv("SYNCWATCH_TEAR") != NULL;
     kill_at = number ? atol(number) : 0;
+    kill_from = getenv("SYNCWATCH_KILL_FROM");
+    own = getenv("SYNCWATCH_KILL_OWN") != NULL;
     if (path) trace = syscall(SYS_openat, AT_FDCWD, path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 }
 
@@ -58,12 +63,21 @@ static void note(char what, const char *path, const char *rest) {
 static void die(void) { syscall(SYS_kill, getpid(), SIGKILL); for (;;) pause(); }
 
 /* Counts a change; does not return if it is the one to die at, unless half of it is to be done first. */
-static int is_last(int is_write) {
+static int is_last(const char *path, const char *call) {
     pthread_mutex_lock(&one_at_a_time);
-    int last = kill_at && ++changes == kill_at;
+    int counts = kill_at && !kill_from && (!own || own_thread == syscall(SYS_gettid));
+    int last = counts && ++changes == kill_at;
     pthread_mutex_unlock(&one_at_a_time);
-    if (last && !(tear && is_write)) die();
+    if (last) note('K', path, call);
+    if (last && !(tear && !strcmp(call, "write"))) die();
     return last;
+}
+
+static void acknowledged(const char *name) {
+    note('A', name, "");
+    pthread_mutex_lock(&one_at_a_time);
+    if (kill_from && !strcmp(name, kill_from)) { kill_from = NULL; own_thread = syscall(SYS_gettid); }
+    pthread_mutex_unlock(&one_at_a_time);
 }
 
 static int path_of(int fd, char *path) {
@@ -81,10 +95,10 @@ static int path_of(int fd, char *path) {
 static int opened(int (*real)(const char *, int, ...), const char *path, int flags, mode_t mode) {
     if (!watched(path)) return real(path, flags, mode);
     const char *name = strrchr(path, '/') + 1;
-    if (!strncmp(name, "ACK-", 4)) { note('A', name + 4, ""); errno = ENOENT; return -1; }
+    if (!strncmp(name, "ACK-", 4)) { acknowledged(name + 4); errno = ENOENT; return -1; }
     int kept = errno, is_new = (flags & O_CREAT) && syscall(SYS_faccessat, AT_FDCWD, path, F_OK);
     errno = kept;
-    int fd = is_new && is_last(0) ? -1 : real(path, flags, mode);
+    int fd = is_new && is_last(path, "create") ? -1 : real(path, flags, mode);
     if (fd >= 0 && is_new) note('C', path, "");
     if (fd >= 0 && (flags & O_TRUNC) && !is_new) note('W', path, "0+0");
     return fd;
@@ -108,7 +122,7 @@ int openat64(int at, const char *path, int flags, ...) {
     if (!path_of(fd, path)) return whole; \
     snprintf(at, sizeof at, "%ld+%ld", (long)(offset), (long)(length)); \
     note('W', path, at); \
-    if (is_last(1)) { if (half < 0) {} die(); } \
+    if (is_last(path, "write")) { if (half < 0) {} die(); } \
     return whole;
 #define HERE(fd) lseek(fd, 0, SEEK_CUR)
 ssize_t write(int fd, const void *b, size_t n) { WRITE(fd, HERE(fd), n, REAL(write)(fd, b, n), REAL(write)(fd, b, n / 2)) }
@@ -125,7 +139,7 @@ int ftruncate64(int fd, off64_t n) { CUT(ftruncate64, fd, n) }
 static int synced(int (*real)(int), int fd) {
     char path[PATH_MAX];
     if (!path_of(fd, path)) return real(fd);
-    is_last(0);
+    is_last(path, "sync");
     if (lie) return 0;
     note('s', path, "");
     int outcome = real(fd);
@@ -138,7 +152,7 @@ int fdatasync(int fd) { return synced(REAL(fdatasync), fd); }
 /* A change of a folder's entries. */
 #define ENTRY(what, about, rest, call) \
     if (!watched(about)) return call; \
-    is_last(0); \
+    is_last(about, __func__); \
     int outcome = call; \
     if (!outcome) note(what, about, rest); \
     return outcome;

@@ -7,8 +7,12 @@ use strongroom::purge::PurgeStage;
 use strongroom::{ErrorKind, Rules};
 
 use super::*;
-use crate::children::{self, Playing};
+use crate::children;
 use crate::folders;
+use crate::kills::{self, OPENED, Victim};
+
+/// What the child does, and at least how many kills each act gets.
+pub const ACTS: [(&str, usize); 4] = [("requested", 6), ("approved", 4), ("destroyed", 40), ("purged", 8)];
 
 /// A store whose tenant can be purged as soon as two custodians want it.
 fn template() -> tempfile::TempDir {
@@ -23,12 +27,23 @@ fn template() -> tempfile::TempDir {
 /// The child: a purge from its request to its receipt, each step said when it is acknowledged.
 pub fn purge_until_killed() {
     let room = on_disk(&children::folder(), &clock()).open().expect("a store that opens without help");
+    let notes = room.session(USER, "contoso").unwrap().collection(&NOTES).unwrap();
+    notes.put(&0, &b"contoso 0".to_vec()).expect("a write");
+    drop(notes);
+    kills::done(OPENED);
     custody(&room, ANNA).request_purge("the contract has ended").expect("a request");
-    children::say("requested");
+    kills::done("requested");
     custody(&room, BERT).approve_purge("so it has").expect("an approval");
-    children::say("approved");
-    custody(&room, BERT).execute_purge().expect("a purge");
-    children::say("purged");
+    kills::done("approved");
+    // The search begins when nothing is left to be destroyed.
+    let mut is_searching = false;
+    let searching = |_: &strongroom::purge::SearchReport| {
+        if !std::mem::replace(&mut is_searching, true) {
+            kills::done("destroyed");
+        }
+    };
+    custody(&room, BERT).execute_purge_with(searching).expect("a purge");
+    kills::done("purged");
 }
 
 /// Opens what a kill left and holds it to what was acknowledged. Then half of those that can be taken back are, and the
@@ -46,7 +61,7 @@ fn check(folder: &Path, said: &[String], takes_back: bool) -> Option<PurgeStage>
         assert!(receipt(&room).proven);
         return Some(stage);
     };
-    assert!(!has_said("purged"));
+    assert!(!has_said("destroyed"), "it has come back");
     let found = anna.purge_status().unwrap();
     match &found {
         None => {
@@ -70,36 +85,17 @@ fn check(folder: &Path, said: &[String], takes_back: bool) -> Option<PurgeStage>
     found.map(|status| status.stage)
 }
 
-/// Every how many calls a child is killed.
-fn stride() -> usize {
-    std::env::var("STRONGROOM_KILL_STRIDE").ok().and_then(|text| text.parse().ok()).unwrap_or(9)
-}
-
 #[test]
 fn a_kill_before_or_within_any_call_to_the_file_system_leaves_a_purge_that_goes_on_or_back() {
     let template = template();
-    let (mut kills, mut found) = (0, std::collections::BTreeMap::<String, u32>::new());
-    for (tear, first) in [(false, 1), (true, 5)] {
-        for call in (first..).step_by(stride()) {
-            let folder = folders::in_memory();
-            folders::copy(template.path(), folder.path());
-            let mut command = children::command("purger", folder.path(), 0);
-            command.env("LD_PRELOAD", children::syncwatch()).env("SYNCWATCH_FOLDER", folder.path());
-            command.env("SYNCWATCH_KILL_AT", call.to_string());
-            if tear {
-                command.env("SYNCWATCH_TEAR", "1");
-            }
-            let (status, said) = Playing::begin(command).wait();
-            let stage = check(folder.path(), &said, kills % 2 == 0);
-            *found.entry(format!("{stage:?}")).or_default() += 1;
-            if status.success() {
-                break;
-            }
-            kills += 1;
-        }
-    }
-    println!("kills: {kills}; found: {found:?}");
-    assert!(kills > 10 && found.len() >= 4, "{kills} kills: {found:?}");
+    let (mut checked, mut found) = (0, std::collections::BTreeMap::<String, u32>::new());
+    Victim { role: "purger", template: template.path(), acts: &ACTS }.kill_at_every_call(|folder, said| {
+        let stage = check(folder, said, checked % 2 == 0);
+        *found.entry(format!("{stage:?}")).or_default() += 1;
+        checked += 1;
+    });
+    println!("found: {found:?}");
+    assert!(found.len() >= 4, "{found:?}");
 }
 
 #[test]
@@ -111,5 +107,6 @@ fn control_a_purge_that_was_acknowledged_and_is_not_there_is_noticed() {
     };
     assert!(!is_noticed(&[]));
     assert!(is_noticed(&["requested"]));
-    assert!(is_noticed(&["requested", "approved", "purged"]));
+    assert!(is_noticed(&["requested", "approved", "destroyed"]));
+    assert!(is_noticed(&["requested", "approved", "destroyed", "purged"]));
 }
