@@ -14,11 +14,10 @@ fn what_one_slot_is_answered_does_not_cover_a_refusal_of_the_other() {
     let good = world.rings.read(0, Side::A).unwrap();
     let roots =
         Arc::new(Choosy { roots: one_root(5), refused: Parsed::parse(&good).unwrap().roots[0].1.bytes.clone() });
-    let forged = successor(&good, &Key32::with(|key| key.fill(3)));
-    let mut slot = Parsed::parse(&forged).unwrap();
+    let mut slot = Parsed::parse(&good).unwrap();
     slot.roots[0].1.bytes[40] ^= 1;
     let head = Head {
-        sequence: slot.sequence,
+        sequence: slot.sequence + 1,
         epoch: slot.epoch,
         incarnation: slot.incarnation,
         policy: &slot.policy,
