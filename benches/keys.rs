@@ -14,12 +14,13 @@ use std::time::Duration;
 
 use strongroom::identity::{Claims, Rejection, Verifier};
 use strongroom::{
-    Builder, LocalRoots, ManualClock, RootError, RootId, RootKeys, RootRotation, Strongroom, TenantSpec, WrapContext,
-    WrapSecret, Wrapped,
+    Builder, CollectionDef, Durability, LocalRoots, ManualClock, RootError, RootId, RootKeys, RootRotation, Strongroom,
+    TenantSpec, WrapContext, WrapSecret, Wrapped,
 };
 use support::turns::{each, in_turns, is_test, ratio};
 
 const ROOT: &str = "service";
+const NOTES: CollectionDef<u64, Vec<u8>> = CollectionDef::bytes("notes");
 
 /// Root keys in files, and how often they were asked.
 #[derive(Clone)]
@@ -132,7 +133,47 @@ fn sessions() {
     println!("| {} | {} | {} |", each(&warm, count), each(&cold, count), ratio(&warm, &cold));
 }
 
+/// From the request of a purge until all access has ended, and the same of a revocation, for a tenant with few records and
+/// for one with many.
+fn ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let roots = Counted::open(&folder.path().join("keys"));
+    let room = store(folder.path(), &roots).boxes_per_cell(1).open().unwrap();
+    make(&room, 2);
+    for (tenant, records) in [("t0", 100), ("t1", if is_test() { 200 } else { 100_000 })] {
+        let session = room.session(tenant, tenant).unwrap();
+        let mut batch = session.batch().durability(Durability::Buffered);
+        for number in 0..records {
+            batch = batch.put(&NOTES, &number, &vec![7; 100]).unwrap();
+            if number % 1000 == 999 {
+                batch.commit().unwrap();
+                batch = session.batch().durability(Durability::Buffered);
+            }
+        }
+        batch.commit().unwrap();
+    }
+    let purge = |tenant: &str| {
+        let custody = room.tenant_custody(tenant, tenant).unwrap();
+        custody.request_purge("for the bench").unwrap();
+        custody.cancel_purge("for the bench").unwrap();
+    };
+    let revoke = |tenant: &str| {
+        let custody = room.tenant_custody(tenant, tenant).unwrap();
+        custody.revoke("for the bench").unwrap();
+        custody.restore("for the bench").unwrap();
+    };
+    let [few, many] = in_turns(&mut [&mut || purge("t0"), &mut || purge("t1")]);
+    let [few_revoked, many_revoked] = in_turns(&mut [&mut || revoke("t0"), &mut || revoke("t1")]);
+    println!("\nending all access and giving it back, each synced: median");
+    println!("| | 100 records | 100,000 records | ratio |");
+    println!("|---|---|---|---|");
+    println!("| request and cancel a purge | {} | {} | {} |", each(&few, 1), each(&many, 1), ratio(&few, &many));
+    let (few, many) = (few_revoked, many_revoked);
+    println!("| revoke and restore | {} | {} | {} |", each(&few, 1), each(&many, 1), ratio(&few, &many));
+}
+
 fn main() {
     sessions();
     rotation();
+    ends();
 }

@@ -5,10 +5,10 @@
 //! cargo run --features transit --example customer_managed
 //! ```
 //!
-//! It starts an OpenBao on loopback (`bao`, named in STRONGROOM_BAO, on the path, or installed by .ci/openbao), and ends it
-//! again; or it uses the one of OPENBAO_ADDR, OPENBAO_TOKEN and OPENBAO_CACERT (a file), in which it makes an engine, a login and
+//! It starts an OpenBao on loopback (`bao`, named in `STRONGROOM_BAO`, on the path, or installed by .ci/openbao), and ends it
+//! again; or it uses the one of `OPENBAO_ADDR`, `OPENBAO_TOKEN` and `OPENBAO_CACERT` (a file), in which it makes an engine, a login and
 //! two policies of its own and removes them at the end (that it logs `X-Correlation-Id` from then on, stays). With
-//! OPENBAO_AUDIT_LOG, the path of that one's audit log, it compares that too.
+//! `OPENBAO_AUDIT_LOG`, the path of that one's audit log, it compares that too.
 //!
 //! Takes half a minute, works in temporary folders, and fails if anything is not as it is told.
 
@@ -61,7 +61,7 @@ fn tell() -> Outcome<bool> {
     match &line {
         Some(line) => story.lose_the_vault(line)?,
         None => {
-            println!("\nSKIPPED: the outage, because the certificate of this vault is not good for a line of ours.")
+            println!("\nSKIPPED: the outage, because the certificate of this vault is not good for a line of ours.");
         }
     }
     story.revoke_and_restore()?;

@@ -13,7 +13,7 @@ use crate::proxy::{Mode, Proxy};
 const REFRESH: Duration = Duration::from_secs(1);
 const HARD_EXPIRY: Duration = Duration::from_secs(4);
 /// For how long a vault is done without at least: it has allowed a refresh before it went, or somewhat more.
-const SERVED: Duration = Duration::from_millis(2500);
+const SERVED: Duration = Duration::from_secs(2);
 
 fn policy(root: &str) -> Policy {
     Policy::any_of([[root]]).unwrap().expiries(REFRESH, HARD_EXPIRY).unwrap()
