@@ -4,9 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::Duration;
 
-use strongroom::{Builder, CollectionDef, LocalRoots, RootId, RootRotation, Strongroom, TenantSpec};
+use strongroom::{
+    Builder, Clock, CollectionDef, LocalRoots, RootId, RootRotation, Strongroom, SystemClock, TenantSpec,
+};
 
 use crate::chance::Chance;
 use crate::children::{self, Playing};
@@ -174,9 +176,10 @@ fn a_kill_at_any_instant_of_the_rotation_of_a_thousand_tenants_changes_no_record
     ledger.replace_root(folder.path());
     let child = Playing::begin(children::command("mover", folder.path(), ledger.next));
     assert_eq!(child.hear().as_deref(), Some("opened"));
-    let began = Instant::now();
+    let clock = SystemClock::new();
+    let began_ms = clock.monotonic_ms();
     let mut said: Vec<String> = std::iter::from_fn(|| child.hear().filter(|word| word != "moved")).collect();
-    let mut span = began.elapsed();
+    let mut span_ms = clock.monotonic_ms() - began_ms + 1;
     said.push("moved".to_owned());
     let (status, rest) = child.wait();
     assert!(status.success(), "{status}");
@@ -190,13 +193,13 @@ fn a_kill_at_any_instant_of_the_rotation_of_a_thousand_tenants_changes_no_record
         ledger.replace_root(folder.path());
         let child = Playing::begin(children::command("mover", folder.path(), ledger.next));
         assert_eq!(child.hear().as_deref(), Some("opened"));
-        std::thread::sleep(span.mul_f64(chance.below(1000) as f64 / 1000.0));
+        std::thread::sleep(Duration::from_millis(chance.below(span_ms as usize) as u64));
         let said = child.kill_or_wait().1;
         ledger.hear(&said);
         drop(ledger.compare(folder.path()));
         if said.iter().any(|word| word == "moved") {
             // Rotations are faster than the first one was.
-            span = span.mul_f64(0.8);
+            span_ms = span_ms * 4 / 5 + 1;
             continue;
         }
         let still_old = THOUSAND as usize - ledger.moved.len();
@@ -204,7 +207,7 @@ fn a_kill_at_any_instant_of_the_rotation_of_a_thousand_tenants_changes_no_record
         left.push(still_old);
     }
     ledger.finish(folder.path());
-    println!("{span:?}; killed in a rotation: {} of {begun}; in the old epoch after each: {left:?}", left.len());
+    println!("{span_ms} ms; killed in a rotation: {} of {begun}; in the old epoch after each: {left:?}", left.len());
     println!("with some in either epoch: {halfway}; writes: {}; root versions: {}", ledger.next, ledger.version);
 }
 
