@@ -190,6 +190,26 @@ fn what_does_not_open_is_asked_once_a_second_whoever_reads_and_fills_no_trail() 
 }
 
 #[test]
+fn a_refusal_that_is_over_is_no_answer_to_a_later_outage() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::open(folder.path());
+    world.make();
+    world.tell(RootError::Denied);
+    world.clock.advance(REFRESH);
+    assert_eq!(kind(world.read("contoso")), Some(ErrorKind::KeyRevoked));
+    world.tell(None);
+    world.clock.advance(Duration::from_secs(1));
+    world.read("contoso").unwrap();
+    world.tell(RootError::Unreachable);
+    // Half a second before what is in memory serves no more, the root keys are asked in vain.
+    let half_a_second = Duration::from_millis(500);
+    world.clock.advance(HARD_EXPIRY.checked_sub(half_a_second).unwrap());
+    world.read("contoso").unwrap();
+    world.clock.advance(half_a_second);
+    assert_eq!(kind(world.read("contoso")), None, "the recovery root serves");
+}
+
+#[test]
 fn what_a_custodian_has_revoked_stays_shut_whatever_the_root_keys_say() {
     let folder = tempfile::tempdir().unwrap();
     let world = World::open(folder.path());
