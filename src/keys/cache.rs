@@ -218,6 +218,8 @@ impl CachedRing {
         let (asked, clears) = (Deadline::after(&*self.clock, Duration::ZERO), self.clears.load(Ordering::SeqCst));
         let error = match (load(), usable) {
             (Ok(loaded), _) => {
+                // How it failed before is no answer any more.
+                *last = None;
                 self.put_loaded(loaded, asked, clears);
                 return self.peek().map(|held| held.ring).ok_or_else(closed);
             }

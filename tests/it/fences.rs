@@ -162,6 +162,54 @@ fn a_refused_tenants_root_keys_are_not_asked_by_everybody_who_knocks() {
 }
 
 #[test]
+fn what_does_not_open_is_asked_once_a_second_whoever_reads_and_fills_no_trail() {
+    for answer in [RootError::Unreachable, RootError::Throttled, RootError::Tampered] {
+        let folder = tempfile::tempdir().unwrap();
+        let world = World::open(folder.path());
+        world.make();
+        let notes = world.notes("contoso").unwrap();
+        world.tell(answer);
+        world.keepers.tell("recovery", RootError::Unreachable);
+        world.clock.advance(HARD_EXPIRY);
+        let mut asked = Vec::new();
+        for _ in 0..3 {
+            let (_, before) = (world.keepers.take_asked(), world.trail().len());
+            for _ in 0..50 {
+                assert!(notes.get(&1).is_err(), "{answer}: whoever has a session");
+                assert!(world.read("contoso").is_err(), "{answer}: whoever signs in");
+            }
+            asked.push((world.keepers.take_asked().len(), world.trail().len() - before));
+            world.clock.advance(Duration::from_secs(1));
+        }
+        // Both root keys, and in an outage the recovery root: asked once, and on the record.
+        let is_little = |(asked, told): &(usize, usize)| (2..=3).contains(asked) && *told <= 6;
+        assert!(asked.iter().all(is_little), "{answer}: asked and told {asked:?}");
+        world.tell(None);
+        notes.get(&1).unwrap();
+    }
+}
+
+#[test]
+fn a_refusal_that_is_over_is_no_answer_to_a_later_outage() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::open(folder.path());
+    world.make();
+    world.tell(RootError::Denied);
+    world.clock.advance(REFRESH);
+    assert_eq!(kind(world.read("contoso")), Some(ErrorKind::KeyRevoked));
+    world.tell(None);
+    world.clock.advance(Duration::from_secs(1));
+    world.read("contoso").unwrap();
+    world.tell(RootError::Unreachable);
+    // Half a second before what is in memory serves no more, the root keys are asked in vain.
+    let half_a_second = Duration::from_millis(500);
+    world.clock.advance(HARD_EXPIRY.checked_sub(half_a_second).unwrap());
+    world.read("contoso").unwrap();
+    world.clock.advance(half_a_second);
+    assert_eq!(kind(world.read("contoso")), None, "the recovery root serves");
+}
+
+#[test]
 fn what_a_custodian_has_revoked_stays_shut_whatever_the_root_keys_say() {
     let folder = tempfile::tempdir().unwrap();
     let world = World::open(folder.path());
