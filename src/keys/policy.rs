@@ -57,8 +57,8 @@ pub(crate) struct Outage(RootError);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct RevocationLatency {
-    /// While the root keys can be reached: they are asked again after the refresh, and answer within
-    /// [`CALL_DEADLINE`](crate::CALL_DEADLINE).
+    /// While the root keys can be reached: they are asked again after the refresh, or when the question before has been
+    /// answered, and answer within [`CALL_DEADLINE`](crate::CALL_DEADLINE).
     pub reachable: Duration,
     /// While nobody reaches them: until the hard expiry, or for as long as a recovery root serves, whichever is longer.
     pub unreachable: Duration,
@@ -190,7 +190,7 @@ impl Policy {
     pub fn max_revocation_latency(&self) -> RevocationLatency {
         let recovery = self.recovery.as_ref().map_or(Duration::ZERO, |_| self.recovery_limit());
         RevocationLatency {
-            reachable: self.refresh() + CALL_DEADLINE,
+            reachable: self.refresh().max(CALL_DEADLINE) + CALL_DEADLINE,
             unreachable: self.hard_expiry().max(recovery) + CALL_DEADLINE,
         }
     }
@@ -392,6 +392,8 @@ mod tests {
         let latency = policy.max_revocation_latency();
         assert_eq!((latency.reachable, latency.unreachable), (Duration::from_secs(70), Duration::from_secs(610)));
         let day = Duration::from_secs(86_400);
+        let hasty = policy.clone().expiries(Duration::from_secs(2), Duration::from_secs(600)).unwrap();
+        assert_eq!(hasty.max_revocation_latency().reachable, CALL_DEADLINE * 2, "an answer may be as old as its call");
         let latency = policy.recovery_root("r", day).unwrap().max_revocation_latency();
         assert_eq!(latency.unreachable, day + CALL_DEADLINE);
     }
