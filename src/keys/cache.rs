@@ -83,9 +83,7 @@ impl CachedRing {
             Some(held) if !held.refresh.has_passed(&*self.clock) => return Ok(held.ring),
             held => held.filter(|held| !held.expiry.has_passed(&*self.clock)),
         };
-        if let (Some(kind), true) = (*last, self.failures.load(Ordering::SeqCst) > failures_before || self.rests()) {
-            return Err(Error::new(kind, "the ring could not be loaded just now"));
-        }
+        self.check_failure(*last, failures_before)?;
         self.reload(&mut last, held, load)
     }
 
@@ -105,9 +103,7 @@ impl CachedRing {
         if let Some(held) = self.peek().filter(is_long) {
             return Ok(held.refresh);
         }
-        if let (Some(kind), true) = (*last, self.failures.load(Ordering::SeqCst) > failures_before || self.rests()) {
-            return Err(Error::new(kind, "the ring could not be loaded just now"));
-        }
+        self.check_failure(*last, failures_before)?;
         let usable = self.peek().filter(|held| !held.expiry.has_passed(clock));
         self.reload(&mut last, usable, load)?;
         self.peek().map(|held| held.refresh).ok_or_else(closed)
@@ -181,9 +177,16 @@ impl CachedRing {
         *self.rest.lock().unwrap_or_else(PoisonError::into_inner) = Some(Deadline::after(&*self.clock, REST));
     }
 
-    fn rests(&self) -> bool {
-        let until = *self.rest.lock().unwrap_or_else(PoisonError::into_inner);
-        until.is_some_and(|until| !until.has_passed(&*self.clock))
+    /// Whoever waited for a load that failed takes its answer, and so does whoever comes while nobody asks again.
+    fn check_failure(&self, last: Option<ErrorKind>, failures_before: u64) -> Result<()> {
+        let rest = *self.rest.lock().unwrap_or_else(PoisonError::into_inner);
+        let rests = rest.is_some_and(|until| !until.has_passed(&*self.clock));
+        match last {
+            Some(kind) if rests || self.failures.load(Ordering::SeqCst) > failures_before => {
+                Err(Error::new(kind, "the ring could not be loaded just now"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// How long the ring that is there serves on, if one does.

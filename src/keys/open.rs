@@ -57,11 +57,9 @@ pub(crate) fn read(rings: &RingFile, number: u32, belief: &Belief) -> Result<Fou
         let epoch = belief.matching_epoch(&parsed)?.clone();
         Some((parsed, epoch, place))
     };
-    let mut candidates: Vec<_> = slots.iter().enumerate().filter_map(candidate).collect();
-    // The same twice is asked about once.
-    if slots[0].as_bytes() == slots[1].as_bytes() {
-        candidates.truncate(1);
-    }
+    // The same twice is read once, and asked about once.
+    let different = if slots[0].as_bytes() == slots[1].as_bytes() { &slots[..1] } else { &slots[..] };
+    let mut candidates: Vec<_> = different.iter().enumerate().filter_map(candidate).collect();
     candidates.sort_by_key(|(parsed, ..)| std::cmp::Reverse(parsed.sequence));
     if candidates.is_empty() {
         tracing::error!(incarnation = ?belief.incarnation, "no ring slot is the one that the directory describes");
