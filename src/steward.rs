@@ -166,7 +166,7 @@ fn may_be_due(upkeep: &Upkeep, now_secs: u64) -> bool {
 /// Rotates a key that has reached its age, and has its records moved.
 fn rotate(directory: &Directory, tenant: &Tenant, now_secs: u64) -> Result<()> {
     // What was known without the ring may be older than the truth: somebody rotated by hand, or a crash came between.
-    let made = tenant.ring_for_upkeep()?.generations().last().map_or(0, |(_, created_secs)| created_secs);
+    let made = tenant.ring_for_upkeep()?.0.generations().last().map_or(0, |(_, created_secs)| created_secs);
     directory.change_upkeep(tenant, |upkeep| upkeep.newest_secs = Some(made))?;
     if !may_be_due(&directory.upkeep(tenant), now_secs) {
         return Ok(());
@@ -187,7 +187,7 @@ fn rotate(directory: &Directory, tenant: &Tenant, now_secs: u64) -> Result<()> {
 /// `Conflict` while somebody holds on to one of them: then it is tried again later.
 fn finish(directory: &Directory, tenant: &Tenant) -> Result<()> {
     let is_agreed = directory.upkeep(tenant).rotate_after_secs.is_some();
-    let old: Vec<u32> = tenant.ring_for_upkeep()?.generations().map(|(number, _)| number).collect();
+    let old: Vec<u32> = tenant.ring_for_upkeep()?.0.generations().map(|(number, _)| number).collect();
     for generation in old.into_iter().rev().skip(1).filter(|_| is_agreed) {
         let retired = match directory.can_destroy(tenant, generation)? {
             Ok(proof) => directory.retire_generation(tenant, proof, &Actor::Store).map(drop),

@@ -90,7 +90,7 @@ impl Output {
         match as_json {
             true => println!("{}", self.json),
             false if self.words.is_empty() => {}
-            false => println!("{}", self.words),
+            false => println!("{}", harmless(&self.words)),
         }
         match self.failure {
             None => ExitCode::SUCCESS,
@@ -147,4 +147,9 @@ fn failure(done: &Done) -> Option<Failure> {
         }
         _ => None,
     }
+}
+
+/// Without what a terminal would take for an order: names and reasons are other people's words.
+fn harmless(words: &str) -> String {
+    words.chars().map(|c| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c }).collect()
 }

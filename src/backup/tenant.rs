@@ -119,7 +119,9 @@ fn prepare(directory: &Directory, plan: &TenantRestore) -> Result<Prepared> {
     let Some(living) = living.filter(|_| !is_buried) else {
         return Err(Error::new(ErrorKind::KeyDestroyed, "the tenant has been deleted, and does not come back"));
     };
-    let from = living.ring()?;
+    // What a recovery root has opened in an outage is for sessions: as for every act of custody, an owner has to allow.
+    living.check_active()?;
+    let from = living.ring_for_custody()?;
     if plan.speakers.iter().any(|speaker| !living.speakers().contains(speaker)) {
         return Err(Error::new(ErrorKind::Denied, "only who speaks for the original may speak for what comes back"));
     }

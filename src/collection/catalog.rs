@@ -79,9 +79,11 @@ impl Catalog {
             is_swept: AtomicBool::default(),
             tenant,
         };
+        // Asked before it is looked for: somebody else may be making it.
+        let had_one = catalog.tenant.is_stamped();
         match catalog.last_id(&*catalog.tenant.ring()?)? {
             Some(_) => catalog.directory.stamp(&catalog.tenant)?,
-            None if catalog.tenant.is_stamped() => {
+            None if had_one => {
                 return Err(Error::corrupt("the tenant's box had a catalog, and has none"));
             }
             None => catalog.check_empty()?,
@@ -91,7 +93,8 @@ impl Catalog {
 
     fn check_empty(&self) -> Result<()> {
         let page = self.tenant.view()?.page(self.tenant.keyspace(), &[], None, 1)?;
-        if page.rows.is_empty() {
+        // Unless somebody has made it since it was looked for.
+        if page.rows.is_empty() || self.last_id(&*self.tenant.ring()?)?.is_some() {
             return Ok(());
         }
         Err(Error::corrupt("the tenant's box holds records and no catalog of this tenant"))

@@ -150,16 +150,18 @@ impl TenantCustody {
     pub fn retire(&self, proof: Destroyable) -> Result<RetireReport> {
         self.check()?;
         let generation = proof.0.generation();
+        // Looked up first: once the key is gone, nothing may keep its custodian from being told what is left.
+        let past = self.directory.past_roots(&self.tenant, Some(generation))?;
+        let escrows = self.directory.escrows_with(self.tenant.incarnation())?;
         let ring = self.directory.retire_generation(&self.tenant, proof.0, &self.identity.actor())?;
         let mut roots: Vec<_> =
             ring.root_versions().map(|(root, version)| (root.clone(), version.to_owned())).collect();
-        for past in self.directory.past_roots(&self.tenant, Some(generation))? {
+        for past in past {
             let version = past.version()?;
             if !roots.contains(&version) {
                 roots.push(version);
             }
         }
-        let escrows = self.directory.escrows_with(self.tenant.incarnation())?;
         let escrows = escrows.into_iter().map(|(number, escrow)| outstanding(number, escrow.as_ref())).collect();
         Ok(RetireReport { generation, roots, escrows })
     }

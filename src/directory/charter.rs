@@ -191,21 +191,28 @@ impl Directory {
 
     /// Adds to a batch that a proposal has been done, if it still may be. For whoever holds the directory.
     pub(super) fn use_mandate(&self, batch: &mut Batch, tenant: &Tenant, mandate: &Mandate<'_>) -> Result<()> {
+        let charter = self.check_mandate(tenant, mandate)?;
+        self.put_charter(batch, tenant, &charter)
+    }
+
+    /// The charter as it is once the proposal has been done, if it still may be.
+    pub(super) fn check_mandate(&self, tenant: &Tenant, mandate: &Mandate<'_>) -> Result<Charter> {
         let mut charter = self.charter(tenant)?;
         charter.applicable(mandate.proposal, mandate.by)?;
         charter.remove(mandate.proposal)?;
-        self.register.put(batch, CHARTERS, &[tenant.incarnation().as_bytes()], &charter)
+        Ok(charter)
     }
 
-    /// Forgets proposals to give access back. For whoever holds the directory.
-    pub(super) fn forget_restores(&self, tenant: &Tenant) -> Result<()> {
+    /// The charter without proposals to give access back, if there are any. For whoever holds the directory.
+    pub(super) fn without_restores(&self, tenant: &Tenant) -> Result<Option<Charter>> {
         let mut charter = self.charter(tenant)?;
         let before = charter.proposals.len();
         charter.proposals.retain(|proposal| proposal.change != ProposedChange::Restore);
-        match charter.proposals.len() == before {
-            true => Ok(()),
-            false => self.register.write(CHARTERS, &[tenant.incarnation().as_bytes()], &charter),
-        }
+        Ok((charter.proposals.len() < before).then_some(charter))
+    }
+
+    pub(super) fn put_charter(&self, batch: &mut Batch, tenant: &Tenant, charter: &Charter) -> Result<()> {
+        self.register.put(batch, CHARTERS, &[tenant.incarnation().as_bytes()], charter)
     }
 
     /// Has a tenant begin with the rules of another.

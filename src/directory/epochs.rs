@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::charter::Mandate;
 use super::entries::Entry;
-use super::past::PastEpoch;
+use super::past::PastRoot;
 use super::row::{Epoch, Fence};
 use super::tenant::{Keeping, Tenant};
 use super::{Directory, Status, TENANTS};
@@ -31,7 +31,7 @@ struct Turn {
     tenant: Arc<Tenant>,
     change: Change,
     /// What it is under now.
-    past: PastEpoch,
+    past: Vec<PastRoot>,
 }
 
 /// Who has keys changed.
@@ -251,7 +251,7 @@ impl Directory {
         let newest = keeping.next.as_ref().map_or(keeping.epoch.number, |next| next.number.max(keeping.epoch.number));
         let policy = policy.unwrap_or_else(|| ring.policy().clone());
         let change = Change::epoch(ring, policy, newest + 1, &**self.register.roots(), self.entropy())?;
-        Ok(Turn { tenant: tenant.clone(), change, past: PastEpoch::of(ring) })
+        Ok(Turn { tenant: tenant.clone(), change, past: PastRoot::all_of(ring) })
     }
 
     /// Begins the epochs that were prepared, with the syncs of one for each cell. Those tenants are left out whose rings
@@ -281,13 +281,19 @@ impl Directory {
                 Ok(keeping) => {
                     let next = Epoch::from_belief(turn.change.epoch_belief()).map(Box::new);
                     rows.push((turn.tenant.clone(), Keeping { next, ..keeping }));
-                    self.put_past_epoch(&mut batch, &turn.past)?;
+                    self.put_past_roots(&mut batch, &turn.past)?;
+                    // This one too: a crash may leave it in one slot, and the next attempt another in its place.
+                    self.put_past_roots(&mut batch, &PastRoot::all_of(turn.change.ring()))?;
                     cells.entry(turn.tenant.cell_number()).or_default().push(turn);
                 }
                 Err(error) => moved.push((turn.tenant, Moved::Not(error))),
             }
         }
         self.write_keepings(batch, rows.iter().map(|(tenant, keeping)| (&**tenant, keeping.clone())), [])?;
+        if cells.is_empty() {
+            // Nothing is done, so that no proposal has been.
+            return Ok(moved);
+        }
         let mut rows = Vec::new();
         for (cell, turns) in &cells {
             let changes = turns.iter().map(|turn| (turn.tenant.box_number(), &turn.change));
@@ -302,12 +308,17 @@ impl Directory {
                 }
             }
         }
+        if rows.is_empty() {
+            return Ok(moved);
+        }
         let entries: Vec<Entry> = rows.iter().map(|(turn, _)| turn.entry(event)).collect();
         moved.extend(rows.iter().map(|(turn, _)| (turn.tenant.clone(), Moved::Now)));
         self.write_keepings(last, rows.into_iter().map(|(turn, keeping)| (&*turn.tenant, keeping)), entries)?;
         for Turn { tenant, change, .. } in cells.into_values().flatten() {
             if tenant.keeping().epoch.number == change.epoch_belief().epoch {
                 tenant.keys().replace(&Arc::new(change.into_ring()));
+                // How long the recovery root may serve is for the new policy to say.
+                tenant.recovery_ends(None);
             }
         }
         Ok(moved)

@@ -12,7 +12,7 @@ use super::tenant::{Keeping, Tenant};
 use super::{Directory, Status};
 use crate::audit::{Act, Actor, Event};
 use crate::clock::Deadline;
-use crate::engine::{Batch, Durability};
+use crate::engine::Durability;
 use crate::error::{Error, ErrorKind, Result};
 use crate::kms::RootError;
 
@@ -177,20 +177,8 @@ impl Tenant {
         }
         let event = Event::new(Act::FENCE_OBSERVED, Actor::Store).detail("answer", answer);
         let fence = keeping.fence.or(Some(Fence::Observed));
-        self.write_fence(status, Keeping { fence, last_allowed_secs: 0, ..keeping }, event)
-    }
-
-    /// Writes a fence with its entry. A trail that was tampered with does not keep it from being written: then the trail of
-    /// the store tells of it.
-    fn write_fence(&self, status: Status, keeping: Keeping, event: Event) -> Result<()> {
-        let write = |trail| {
-            let entry = (trail, event.clone().detail("incarnation", format!("{:?}", self.incarnation())));
-            self.write_keeping(status, keeping.clone(), Durability::Synced, [entry])
-        };
-        match write(self.incarnation()) {
-            Err(error) if error.kind() == ErrorKind::Tampered => write(self.trails().of_store()),
-            outcome => outcome,
-        }
+        let keeping = Keeping { fence, last_allowed_secs: 0, ..keeping };
+        self.write_and_tell(status, &keeping, &[event], &|_| Ok(()))
     }
 
     /// Lifts a refusal, once the row says so: unless there has been another since `asked_at` of them had been heard.
@@ -204,6 +192,8 @@ impl Tenant {
     fn shut_by_order(&self) {
         self.access().shut.fetch_or(ORDERED, Ordering::SeqCst);
         self.end_sessions();
+        // Before writers are waited for, which may take its time, and after: one of them may have had them loaded.
+        self.keys().clear();
         self.wait_for_writers();
         self.keys().clear();
     }
@@ -264,20 +254,22 @@ impl Directory {
         }
         // Again: somebody may have restored it meanwhile.
         tenant.shut_by_order();
-        // What was proposed before does not lift what is ordered now.
-        self.forget_restores(tenant)?;
         let keeping = Keeping { fence: Some(Fence::Ordered), ..tenant.keeping() };
-        tenant.write_fence(status, keeping, event)
+        // What was proposed before does not lift what is ordered now. A charter that nobody can read lifts nothing either.
+        let charter = self.without_restores(tenant).unwrap_or_default();
+        tenant.write_and_tell(status, &keeping, &[event], &|batch| match &charter {
+            Some(charter) => self.put_charter(batch, tenant, charter),
+            None => Ok(()),
+        })
     }
 
     /// Lifts what [`revoke`](Self::revoke) has ordered, and no refusal of an owner. Whether the root keys allow is asked by
     /// whoever comes next.
     pub(crate) fn restore_access(&self, tenant: &Tenant, mandate: Option<&Mandate<'_>>, event: Event) -> Result<()> {
         let _changes = self.begin_change();
-        let mut batch = Batch::new(Durability::Synced);
         // Asked now, when nobody can change the rules or take the proposal back.
         match mandate {
-            Some(mandate) => self.use_mandate(&mut batch, tenant, mandate)?,
+            Some(mandate) => drop(self.check_mandate(tenant, mandate)?),
             None => self.charter(tenant)?.check_alone()?,
         }
         let _row = tenant.begin_row_change();
@@ -286,7 +278,10 @@ impl Directory {
             return Err(Error::conflict("nobody has revoked access to the tenant"));
         }
         let fence = (keeping.last_allowed_secs == 0).then_some(Fence::Observed);
-        tenant.write_keeping_with(batch, status, Keeping { fence, ..keeping }, [(tenant.incarnation(), event)])?;
+        tenant.write_and_tell(status, &Keeping { fence, ..keeping }, &[event], &|batch| match mandate {
+            Some(mandate) => self.use_mandate(batch, tenant, mandate),
+            None => Ok(()),
+        })?;
         tenant.access().shut.fetch_and(!ORDERED, Ordering::SeqCst);
         Ok(())
     }

@@ -13,6 +13,7 @@ use crate::engine::{Batch, Durability};
 use crate::error::{Error, ErrorKind, Result};
 use crate::keys::{self, Found, Leave, Loaded, OutageProof, Repair, Ring, Shut};
 use crate::kms::{Patience, RootKeys};
+use crate::name::Incarnation;
 
 /// How often, at most, the row is written only because a root key has allowed again.
 const ALLOWED_EVERY_SECS: u64 = 60;
@@ -172,25 +173,32 @@ impl Tenant {
         }
         keeping.sequence = ring.sequence();
         let mut must_be_synced = before.next.is_some() || before.sequence != ring.sequence();
-        let mut entries: Vec<Entry> = Vec::new();
+        let mut events = Vec::new();
         if before.sequence != ring.sequence() {
-            entries.push((self.incarnation(), settled(ring)));
+            events.push(settled(ring));
         }
         let mut is_lifted = false;
         if let Some(Asked { at_secs, at, .. }) = asked {
             keeping.last_allowed_secs = at_secs.max(1);
-            self.recovery_ends(Some(at.plus(ring.policy().recovery_limit())));
+            self.recovery_ends(ring.policy().recovery().map(|_| at.plus(ring.policy().recovery_limit())));
             if self.is_refused() {
                 // What a custodian has ordered is for a custodian to lift.
                 keeping.fence = keeping.fence.filter(|fence| *fence == Fence::Ordered);
                 (must_be_synced, is_lifted) = (true, true);
-                entries.push((self.incarnation(), Event::new(Act::FENCE_LIFTED, Actor::Store)));
+                events.push(Event::new(Act::FENCE_LIFTED, Actor::Store));
             }
         }
         let is_later = keeping.last_allowed_secs.abs_diff(before.last_allowed_secs) >= ALLOWED_EVERY_SECS;
         match (must_be_synced, is_later && ring.policy().recovery().is_some()) {
-            (true, _) => self.write_keeping(status, keeping, Durability::Synced, entries)?,
-            (false, true) => self.write_keeping(status, keeping, Durability::Buffered, None)?,
+            (true, _) => self.write_and_tell(status, &keeping, &events, &|_| Ok(()))?,
+            (false, true) => {
+                // A disk that is full must not shut out whom a root key has just allowed.
+                if let Err(error) = self.write_keeping(Batch::new(Durability::Buffered), status, keeping.clone(), None)
+                {
+                    tracing::warn!(incarnation = ?self.incarnation(), %error, "a row could not be written");
+                    self.set_keeping(keeping);
+                }
+            }
             (false, false) => self.set_keeping(keeping),
         }
         if let (true, Some(asked)) = (is_lifted, asked) {
@@ -200,20 +208,40 @@ impl Tenant {
         Ok(())
     }
 
-    /// Writes the row with what the trails say of it, and then knows it. For whoever holds
-    /// [`begin_row_change`](Self::begin_row_change), and has read the status since.
-    pub(super) fn write_keeping(
+    /// Writes the row, synced, with what there is to tell of it and with what `others` adds. No damage to a trail keeps a
+    /// fence from being set or lifted: then the trail of the store tells of it, and if that is damaged too, the log.
+    pub(super) fn write_and_tell(
         &self,
         status: Status,
-        keeping: Keeping,
-        durability: Durability,
-        entries: impl IntoIterator<Item = Entry>,
+        keeping: &Keeping,
+        events: &[Event],
+        others: &dyn Fn(&mut Batch) -> Result<()>,
     ) -> Result<()> {
-        self.write_keeping_with(Batch::new(durability), status, keeping, entries)
+        let write = |trail: Option<Incarnation>| {
+            let mut batch = Batch::new(Durability::Synced);
+            others(&mut batch)?;
+            let whose = |event: &Event| match trail == Some(self.incarnation()) {
+                true => event.clone(),
+                false => event.clone().detail("incarnation", format!("{:?}", self.incarnation())),
+            };
+            let entries = trail.into_iter().flat_map(|trail| events.iter().map(move |event| (trail, whose(event))));
+            self.write_keeping(batch, status, keeping.clone(), entries)
+        };
+        for trail in [self.incarnation(), self.trails().of_store()] {
+            match write(Some(trail)) {
+                Err(error) if matches!(error.kind(), ErrorKind::Tampered | ErrorKind::Corrupt) => {
+                    let acts: Vec<_> = events.iter().map(|event| event.act.as_str()).collect();
+                    tracing::error!(incarnation = ?self.incarnation(), ?acts, %error, "a damaged trail cannot tell of this");
+                }
+                outcome => return outcome,
+            }
+        }
+        write(None)
     }
 
-    /// The same in one write with other rows.
-    pub(super) fn write_keeping_with(
+    /// Writes the row in one batch with others and what the trails say of it, and then knows it. For whoever holds
+    /// [`begin_row_change`](Self::begin_row_change), and has read the status since.
+    pub(super) fn write_keeping(
         &self,
         mut batch: Batch,
         status: Status,

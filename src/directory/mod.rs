@@ -276,11 +276,6 @@ impl Directory {
         self.register.ring()
     }
 
-    /// `span` from now.
-    pub(crate) fn deadline(&self, span: Duration) -> Deadline {
-        Deadline::after(&*self.clock, span)
-    }
-
     pub(crate) fn has_passed(&self, deadline: &Deadline) -> bool {
         deadline.has_passed(&*self.clock)
     }
@@ -382,7 +377,7 @@ impl Directory {
         let mut batch = Batch::new(Durability::Synced);
         self.register.delete(&mut batch, TENANTS, &[tenant.name().as_str().as_bytes()])?;
         self.end_upkeep(&mut batch, tenant)?;
-        self.forget_past_epochs(&mut batch, tenant)?;
+        self.forget_past_roots(&mut batch, tenant)?;
         let [cell, number] = dirty_key(place);
         match is_clean {
             // A mark that is older than this deletion must not outlive it: the box is about to be somebody's.

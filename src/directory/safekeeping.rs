@@ -295,7 +295,11 @@ impl Directory {
         let original = known.iter().find(|tenant| tenant.incarnation() == comes_from.original).cloned();
         drop(known);
         // It may have been closed since the first look: what its custodians or owners shut does not open as a copy.
-        original.ok_or_else(|| Error::conflict("the original was deleted meanwhile"))?.check_active()?;
+        let original = original.ok_or_else(|| Error::conflict("the original was deleted meanwhile"))?;
+        original.check_active()?;
+        if original.keeping().epoch.policy_digest != tenant.keeping().epoch.policy_digest {
+            return Err(Error::conflict("whose consent the original needs has changed meanwhile; restore again"));
+        }
         let row_change = tenant.begin_row_change();
         let (row, mut batch) = (Row { stamped, ..tenant.row(Status::Active) }, Batch::new(Durability::Synced));
         self.adopt_rules(&mut batch, tenant, comes_from.original)?;

@@ -181,10 +181,16 @@ impl Tenant {
     /// # Errors
     /// As [`ring`](Self::ring).
     pub(crate) fn lease(&self) -> Result<Deadline> {
-        self.check_active()?;
-        let until = self.keys.lease(|| self.load_if_active())?;
-        self.check_active().inspect_err(|_| self.keys.clear())?;
-        Ok(until)
+        for _ in 0..LOADS {
+            self.check_active()?;
+            let until = self.keys.lease(|| self.load_if_active());
+            self.check_active().inspect_err(|_| self.keys.clear())?;
+            match until {
+                Err(error) if error.kind() == ErrorKind::Closed => {}
+                until => return until,
+            }
+        }
+        Err(too_many_changes())
     }
 
     /// Asked again by whoever loads: none begins once the tenant is closed.
@@ -207,19 +213,23 @@ impl Tenant {
         }
     }
 
-    /// The ring for work that goes on for long: asked for again when it is time, as sessions do, and kept in memory while the
-    /// tenant is active.
-    pub(crate) fn ring_for_upkeep(&self) -> Result<Arc<Ring>> {
+    /// The ring for work that goes on for long, and until when: then it is asked for again, as sessions do. Kept in memory
+    /// while the tenant is active.
+    pub(crate) fn ring_for_upkeep(&self) -> Result<(Arc<Ring>, Deadline)> {
         self.check_unfenced()?;
-        if self.check_active().is_err() {
-            return self.ring_for_custody();
+        let asked = Deadline::after(self.register.clock(), std::time::Duration::ZERO);
+        if self.check_active().is_ok() {
+            let until = self.keys.lease(|| self.load_for_custody().map(Loaded::Whole));
+            self.check_active().inspect_err(|_| self.keys.clear())?;
+            match (until, self.keys.held_for_custody()) {
+                (Ok(until), Some(ring)) if self.is_newest(&ring) => return Ok((ring, until)),
+                (Err(error), _) if error.kind() != ErrorKind::Closed => return Err(error),
+                _ => {}
+            }
         }
-        let loaded = self.keys.get(|| self.load_for_custody().map(Loaded::Whole));
-        self.check_active().inspect_err(|_| self.keys.clear())?;
-        match loaded {
-            Err(error) if error.kind() != ErrorKind::Closed => Err(error),
-            _ => self.ring_for_custody(),
-        }
+        let ring = self.load_for_custody()?;
+        let until = asked.plus(ring.policy().refresh());
+        Ok((Arc::new(ring), until))
     }
 
     /// Whether the ring can be opened. The root keys are asked.

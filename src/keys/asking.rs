@@ -86,8 +86,7 @@ impl<'p> Asking<'p> {
         if !self.roots.is_external(root) {
             return Ok(Some(self.roots.unwrap(root, wrapped, &context)));
         }
-        let here = (wrapped.clone(), context.clone());
-        let (roots, asked, wrapped) = (self.roots.clone(), root.clone(), wrapped.clone());
+        let (roots, asked, wrapped, name) = (self.roots.clone(), root.clone(), wrapped.clone(), root.clone());
         let arriving = self.arriving.0.clone();
         let ask = move |place: Place| {
             let answer = roots.unwrap(&asked, &wrapped, &context);
@@ -98,7 +97,13 @@ impl<'p> Asking<'p> {
         let spawn = |place| std::thread::Builder::new().name("strongroom-root".into()).spawn(move || ask(place));
         match Place::take().map(spawn) {
             Some(Ok(_)) => Ok(None),
-            Some(Err(_)) | None => Ok(Some(self.roots.unwrap(root, &here.0, &here.1))),
+            Some(Err(_)) | None => {
+                // Its share of the patience, so that whoever is silent leaves some for those who are not.
+                let others = self.parsed.policy.roots().len().saturating_sub(self.answers.len());
+                let share = self.patience.left() / u32::try_from(others.max(1)).unwrap_or(1);
+                let (wrapped, context) = prepare(self.parsed, &name, share)?;
+                Ok(Some(self.roots.unwrap(&name, wrapped, &context)))
+            }
         }
     }
 

@@ -146,10 +146,14 @@ impl CachedRing {
     /// Puts a later ring of the same tenant in the place of the one that is there, if one is. When the root keys are
     /// asked again stays as it was: nobody has asked them.
     pub(crate) fn replace(&self, ring: &Arc<Ring>) {
+        let now = Deadline::after(&*self.clock, Duration::ZERO);
         let mut there = self.held.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(held) = there.as_mut().filter(|held| held.ring.sequence() < ring.sequence()) {
             held.ring.succeeded_by(ring);
             held.ring = ring.clone();
+            // A stricter policy holds from now on, and a laxer one once somebody has asked.
+            held.expiry = held.expiry.min(now.plus(ring.policy().hard_expiry()));
+            held.refresh = held.refresh.min(now.plus(ring.policy().refresh())).min(held.expiry);
         }
     }
 
@@ -196,8 +200,10 @@ impl CachedRing {
 
     /// Drops a ring that is past its hard expiry, so that the keys of an idle tenant do not stay in memory.
     pub(crate) fn expire(&self) {
-        if self.peek().is_some_and(|held| held.expiry.has_passed(&*self.clock)) {
-            self.clear();
+        let mut there = self.held.write().unwrap_or_else(PoisonError::into_inner);
+        // No clearing: what is being loaded meanwhile is as good as ever.
+        if there.as_ref().is_some_and(|held| held.expiry.has_passed(&*self.clock)) {
+            *there = None;
         }
     }
 

@@ -149,6 +149,11 @@ impl RootProbe {
         Self { root: root.as_str().to_owned(), version: version.clone(), epoch, shape: shape_of(bytes) }
     }
 
+    /// The root key and its version, as they are called.
+    pub(crate) fn name(&self) -> (&str, &str) {
+        (&self.root, &self.version)
+    }
+
     /// The root key and its version.
     pub(crate) fn version(self) -> Result<(RootId, String)> {
         Ok((RootId::new(self.root)?, self.version))

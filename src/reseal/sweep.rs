@@ -52,17 +52,11 @@ pub(crate) enum Outcome {
     Unreadable,
 }
 
-fn fetch(directory: &Directory, tenant: &Tenant) -> Result<(Arc<Ring>, Deadline)> {
-    let ring = tenant.ring_for_upkeep()?;
-    let fresh_until = directory.deadline(ring.policy().refresh());
-    Ok((ring, fresh_until))
-}
-
 impl<'t> Sweeper<'t> {
     /// # Errors
     /// As the root keys answer, if the tenant's ring is not in memory.
     pub(crate) fn new(directory: &'t Directory, tenant: &'t Tenant) -> Result<Self> {
-        let (ring, fresh_until) = fetch(directory, tenant)?;
+        let (ring, fresh_until) = tenant.ring_for_upkeep()?;
         Ok(Self { directory, tenant, ring, fresh_until })
     }
 
@@ -74,7 +68,7 @@ impl<'t> Sweeper<'t> {
         self.tenant.check_unfenced()?;
         // Before the sweep is held: root keys may be asked.
         if !self.tenant.is_newest(&self.ring) || self.directory.has_passed(&self.fresh_until) {
-            (self.ring, self.fresh_until) = fetch(self.directory, self.tenant)?;
+            (self.ring, self.fresh_until) = self.tenant.ring_for_upkeep()?;
         }
         let mut under_way = self.tenant.sweep();
         if under_way.is_none() {

@@ -388,6 +388,21 @@ fn a_refusal_is_noticed_within_the_bound_that_the_policy_states() {
 }
 
 #[test]
+fn a_stricter_policy_holds_at_once_for_the_keys_in_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::open(folder.path());
+    world.make();
+    let anna = world.custodian("anna");
+    let stricter = Policy::any_of([["far-a"], ["far-b"]]).unwrap();
+    let stricter = stricter.expiries(Duration::from_secs(10), Duration::from_secs(20)).unwrap();
+    anna.apply(anna.propose_policy(stricter, "refusals are to be heard sooner").unwrap()).unwrap();
+    world.tell(RootError::Denied);
+    world.read("contoso").unwrap();
+    world.clock.advance(Duration::from_secs(10));
+    assert_eq!(kind(world.read("contoso")), Some(ErrorKind::KeyRevoked));
+}
+
+#[test]
 fn a_lease_keeps_root_keys_out_of_a_unit_of_work() {
     let folder = tempfile::tempdir().unwrap();
     let world = World::open(folder.path());

@@ -285,8 +285,11 @@ impl Directory {
         let place = (tenant.cell_number(), tenant.box_number());
         let copies = self.cells.with_rings(place.0, |rings| keys::copies_of(rings, place.1, tenant.incarnation()))?;
         let Remains { traces, epochs, generations, mut roots, has_opened } = copies.remains(&**self.register.roots());
-        let past = self.past_roots(tenant, None)?.into_iter().filter(|past| !roots.contains(past)).collect::<Vec<_>>();
-        roots.extend(past);
+        for past in self.past_roots(tenant, None)? {
+            if !roots.iter().any(|known| known.name() == past.name()) {
+                roots.push(past);
+            }
+        }
         let escrowed = self.escrows_with(tenant.incarnation())?.into_iter().map(|(number, escrow)| Escrowed {
             number,
             through: number,
