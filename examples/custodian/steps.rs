@@ -28,7 +28,9 @@ pub fn run(command: &Command, asker: &Asker<'_>) -> Result<Option<Output>, Failu
         Command::Reseal { tenant, wait: true, .. } if !asker.dry_run => wait_for_reseal(asker, tenant)?,
         Command::Retire { tenant, generation, reseal } => retire(asker, tenant, *generation, *reseal)?,
         Command::Purge(Purge::Status { whose, wait }) => show_purge(asker, whose, *wait)?,
-        Command::Purge(Purge::Execute { tenant, yes, wait }) => execute(asker, tenant, *yes, *wait)?,
+        Command::Purge(Purge::Execute { tenant, yes, wait, exhaustive }) => {
+            execute(asker, tenant, *exhaustive, (*yes, *wait))?
+        }
         Command::Purge(Purge::Receipt { whose, file: Some(file), number }) if !asker.dry_run => {
             keep_receipt(asker, whose, file, *number)?
         }
@@ -157,7 +159,7 @@ fn show_purge(asker: &Asker<'_>, whose: &Purged, wait: bool) -> Result<Output, F
 }
 
 /// Carries a purge out, or says how far it has come if the store was faster.
-fn execute(asker: &Asker<'_>, tenant: &str, yes: bool, wait: bool) -> Result<Output, Failure> {
+fn execute(asker: &Asker<'_>, tenant: &str, exhaustive: bool, (yes, wait): (bool, bool)) -> Result<Output, Failure> {
     if !yes && !asker.dry_run {
         return Err(Failure::usage("a purge is for ever; add --yes if that is what you want, or --dry-run to see"));
     }
@@ -165,7 +167,8 @@ fn execute(asker: &Asker<'_>, tenant: &str, yes: bool, wait: bool) -> Result<Out
     if wait && !asker.dry_run {
         wait_until_due(asker, &whose)?;
     }
-    match asker.ask_own(tenant, TenantAct::ExecutePurge) {
+    let act = if exhaustive { TenantAct::ExecutePurgeExhaustively } else { TenantAct::ExecutePurge };
+    match asker.ask_own(tenant, act) {
         Err(failure) if failure.kind == ErrorKind::Denied && !asker.dry_run => show_purge(asker, &whose, wait),
         done => Ok(Output::of(vec![done?])),
     }

@@ -36,7 +36,7 @@ use entries::Entry;
 pub(crate) use epochs::{Moved, Pace};
 pub(crate) use escrows::Escrow;
 use known::Known;
-pub(crate) use purge::Purge;
+pub(crate) use purge::{Purge, Thoroughness};
 pub use row::{Fence, Speaker};
 pub(crate) use row::{Row, Status, check_speakers};
 #[cfg(feature = "backup")]

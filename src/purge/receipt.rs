@@ -145,8 +145,12 @@ pub struct Samples {
     pub tried: u32,
     /// Rings that still opened with the root keys in hand, from copies that were found.
     pub rings_opened: u32,
-    /// How many of the samples one of those rings opened.
+    /// How many of the samples one of those rings opened, or one of the windows is the key of.
     pub opened: u32,
+    /// How many windows of 32 bytes, of every file, were tried as keys of the samples; `None` unless that was asked for, and
+    /// if there were no samples.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub windows: Option<u64>,
 }
 
 impl Declaration {
@@ -197,6 +201,7 @@ impl Receipt {
             (*hits_total, "places in files of the store hold what was to be destroyed"),
             (*unread_total, "files could not be searched"),
             (u64::from(self.samples.rings_opened), "copies of the ring were found that open"),
+            (u64::from(self.samples.opened), "of the sealed records that were set aside open, or their key was found"),
         ] {
             if count > 0 {
                 missing.push(format!("{count} {what}"));

@@ -22,6 +22,7 @@ pub(crate) use envelope::Envelope;
 pub(crate) use names::HiddenNames;
 pub use record::Version;
 pub(crate) use record::{
-    Head, ObjectId, Opened, Place, Record, open, open_record, peek_generation, peek_head, reseal, seal, seal_head,
+    Head, ObjectId, Opened, Place, Record, is_sealed_under, open, open_record, peek_generation, peek_head, reseal,
+    seal, seal_head,
 };
 pub(crate) use table::Table;

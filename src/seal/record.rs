@@ -9,12 +9,15 @@
 use std::ops::Range;
 
 use super::envelope::{CIPHERTEXT_AT, Draft, Envelope, FORMAT, HEAD_LEN, HEADER_LEN, Parts, SUITE, header};
-use crate::aead::{NONCE_LEN, OpenFailure, TAG_LEN};
+use subtle::ConstantTimeEq;
+
+use crate::aead::{NONCE_LEN, OpenFailure, TAG_LEN, XaesKey};
 use crate::context::Context;
+use crate::derive;
 use crate::error::{Error, ErrorKind, Result};
 use crate::keys::Ring;
 use crate::name::Incarnation;
-use crate::secret::wipe;
+use crate::secret::{Key32, wipe};
 
 /// Which write set a record's value. Equal versions mean the same write; there is no order among them.
 ///
@@ -154,6 +157,14 @@ fn decrypt(ring: &Ring, place: Place<'_>, bytes: &mut [u8]) -> Result<Version> {
         })
     })?;
     Ok(Version(*parts.nonce))
+}
+
+/// Whether some bytes are the tenant key under which a record was sealed: for whoever searches for keys that nobody is to
+/// find. Told by the commitment, so that no record is opened.
+pub(crate) fn is_sealed_under(key: &Key32, incarnation: Incarnation, collection: u32, sealed: &mut [u8]) -> bool {
+    let Some(parts) = Parts::parse(sealed) else { return false };
+    let key = XaesKey::new(&derive::record_key(key, incarnation, parts.generation, collection, SUITE));
+    key.commitment(parts.nonce).ct_eq(parts.commitment).into()
 }
 
 /// The bytes of an envelope that tell its write from every other, for compare-and-swap in the engine.

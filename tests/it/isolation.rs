@@ -73,6 +73,7 @@ TenantCustody::request_purge + D D D D D D C + D C
 TenantCustody::approve_purge + D D D D D D C + D C
 TenantCustody::cancel_purge + D D D D D D C + D C
 TenantCustody::execute_purge + D D D D D D C + D C
+TenantCustody::execute_purge_exhaustively + D D D D D D C + D C
 TenantCustody::execute_purge_with + D D D D D D C + D C
 TenantCustody::purge_status + D D D D D D C + D C
 TenantCustody::audit_events  +    D    D    D    D    D    D    C    +    D    C

@@ -118,6 +118,9 @@ pub enum Purge {
         /// Waits until its time has come, for as long as your token is good
         #[arg(long)]
         wait: bool,
+        /// Also tries every 32 bytes of the store as a key: about a second for each megabyte
+        #[arg(long)]
+        exhaustive: bool,
     },
     /// Every purge that was asked for, for custodians of the service
     #[command(after_help = "custodian purge list --json")]

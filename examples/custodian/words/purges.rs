@@ -118,6 +118,7 @@ fn searched(receipt: &Receipt) -> Vec<String> {
         "  with the root keys in hand: {} copies of the ring opened, {} of {} sealed records",
         samples.rings_opened, samples.opened, samples.tried
     ));
+    said.extend(samples.windows.map(|windows| format!("  {windows} windows of 32 bytes were tried as keys of these")));
     said
 }
 

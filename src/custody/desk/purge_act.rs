@@ -137,7 +137,9 @@ pub(super) fn plan(act: TenantAct, custody: &TenantCustody) -> Result<Vec<Change
         TenantAct::CancelPurge { reason } => {
             custody.check_cancel_purge(&reason).map(|status| change(Some(status.stage), None))
         }
-        TenantAct::ExecutePurge => custody.check_execute_purge().map(|status| vec![destruction(&status)]),
+        TenantAct::ExecutePurge | TenantAct::ExecutePurgeExhaustively => {
+            custody.check_execute_purge().map(|status| vec![destruction(&status)])
+        }
         _ => Err(Error::internal("an act of no purge")),
     }
 }

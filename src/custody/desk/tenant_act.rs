@@ -71,6 +71,8 @@ pub enum TenantAct {
     PurgeStatus,
     /// [`TenantCustody::execute_purge`]. Answered with [`Done::Purge`]. It goes on though nobody listens any more.
     ExecutePurge,
+    /// [`TenantCustody::execute_purge_exhaustively`]. Answered with [`Done::Purge`]. It goes on though nobody listens any more.
+    ExecutePurgeExhaustively,
     /// [`TenantCustody::rules`]. Answered with [`Done::Rules`].
     Rules,
     /// [`TenantCustody::proposals`]. Answered with [`Done::Proposals`].
@@ -122,6 +124,9 @@ impl TenantAct {
             Self::CancelPurge { reason } => custody.cancel_purge(&reason).map(acknowledged),
             Self::PurgeStatus => custody.purge_status().map(|status| Done::Purge(status.map(Box::new))),
             Self::ExecutePurge => custody.execute_purge_with(purge_act::teller(line)).map(Done::purge),
+            Self::ExecutePurgeExhaustively => {
+                custody.execute_purge_exhaustively(purge_act::teller(line)).map(Done::purge)
+            }
             Self::Rules => custody.rules().map(Done::Rules),
             Self::Proposals => custody.proposals().map(Done::Proposals),
             Self::ProposePolicy { policy, reason } => custody.propose_policy(policy, &reason).map(Done::Proposed),
@@ -146,7 +151,8 @@ impl TenantAct {
             purge @ (Self::RequestPurge { .. }
             | Self::ApprovePurge { .. }
             | Self::CancelPurge { .. }
-            | Self::ExecutePurge) => purge_act::plan(purge, custody),
+            | Self::ExecutePurge
+            | Self::ExecutePurgeExhaustively) => purge_act::plan(purge, custody),
             Self::WhoAmI | Self::Keys | Self::Rules | Self::Proposals => custody.rules().map(|_| Vec::new()),
             Self::Audit(act) => act.plan(custody).map(|()| Vec::new()),
             Self::RotateRoots => {

@@ -44,6 +44,15 @@ const RECEIPT_PART: usize = 32 << 10;
 /// Sealed records, each under its engine key.
 type Samples = Vec<(Vec<u8>, Vec<u8>)>;
 
+/// How the store is searched for what was destroyed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Thoroughness {
+    /// For every secret that there was, in one pass.
+    Linear,
+    /// Also for keys that nobody knew of: everything is tried.
+    Exhaustive,
+}
+
 impl Directory {
     /// Every purge that was asked for and not taken back, in the order of their tenants.
     pub(crate) fn purges(&self) -> Result<Vec<Purge>> {
@@ -137,11 +146,15 @@ impl Directory {
         &self,
         incarnation: Incarnation,
         by: &Actor,
+        thoroughness: Thoroughness,
         progress: Progress<'_>,
     ) -> Result<PurgeStatus> {
         let _one = self.purging.lock().unwrap_or_else(PoisonError::into_inner);
         let purge = self.purge(incarnation)?.ok_or_else(no_such_purge)?;
-        if purge.verdict.is_some() { Ok(purge.status()) } else { self.carry_out(purge, by, progress) }
+        match purge.verdict {
+            Some(_) => Ok(purge.status()),
+            None => self.carry_out(purge, by, thoroughness, progress),
+        }
     }
 
     /// The same, and searches the store again for what was destroyed.
@@ -152,10 +165,16 @@ impl Directory {
         progress: Progress<'_>,
     ) -> Result<PurgeStatus> {
         let _one = self.purging.lock().unwrap_or_else(PoisonError::into_inner);
-        self.carry_out(self.purge(incarnation)?.ok_or_else(no_such_purge)?, by, progress)
+        self.carry_out(self.purge(incarnation)?.ok_or_else(no_such_purge)?, by, Thoroughness::Linear, progress)
     }
 
-    fn carry_out(&self, mut purge: Purge, by: &Actor, progress: Progress<'_>) -> Result<PurgeStatus> {
+    fn carry_out(
+        &self,
+        mut purge: Purge,
+        by: &Actor,
+        thoroughness: Thoroughness,
+        progress: Progress<'_>,
+    ) -> Result<PurgeStatus> {
         let incarnation = purge.incarnation;
         let tenant = self.list().into_iter().find(|tenant| tenant.incarnation() == incarnation);
         let samples = match (purge.is_carried_out(), tenant) {
@@ -172,7 +191,7 @@ impl Directory {
             }
             (false, None) => return Err(Error::corrupt("the tenant that is to be purged is gone")),
         };
-        self.prove_purge(&mut purge, &samples, by, progress)?;
+        self.prove_purge(&mut purge, &samples, by, thoroughness, progress)?;
         Ok(purge.status())
     }
 
@@ -192,7 +211,9 @@ impl Directory {
         let purges = unfinished.into_iter().filter_map(|incarnation| self.purge(incarnation).transpose());
         let purges: Vec<Purge> = purges.collect::<Result<_>>()?;
         let purges = purges.into_iter().filter(waits).take_while(|_| goes_on());
-        Ok(purges.map(|purge| (purge.clone(), self.execute_purge(purge.incarnation, by, &mut |_| goes_on()))).collect())
+        let execute =
+            |purge: &Purge| self.execute_purge(purge.incarnation, by, Thoroughness::Linear, &mut |_| goes_on());
+        Ok(purges.map(|purge| (purge.clone(), execute(&purge))).collect())
     }
 
     /// A receipt of a purge, by its number.

@@ -1,7 +1,9 @@
 //! The proof of a purge: the store attacks itself with all that it has, and signs what came of it.
 
+use std::collections::BTreeMap;
+
 use super::row::{Destruction, Purge, Verdict};
-use super::{Directory, PURGES, Samples};
+use super::{Directory, PURGES, Samples, Thoroughness};
 use crate::audit::{Act, Actor, Event};
 use crate::cells::{Medium, SLOT_LEN};
 use crate::engine::{Batch, Durability};
@@ -11,6 +13,7 @@ use crate::kms::RootError;
 use crate::name::Incarnation;
 use crate::purge::{self, PurgeStatus, Receipt, RootState, RootVersion, SearchReport, Statement, TraceKind};
 use crate::seal::{self, Place};
+use crate::secret::Key32;
 use crate::traces::Progress;
 
 impl Directory {
@@ -20,6 +23,7 @@ impl Directory {
         purge: &mut Purge,
         samples: &Samples,
         by: &Actor,
+        thoroughness: Thoroughness,
         progress: Progress<'_>,
     ) -> Result<()> {
         let destruction = purge.destruction()?;
@@ -27,8 +31,42 @@ impl Directory {
         let ended =
             || Error::new(ErrorKind::Closed, "the search was ended before its end; the proof is still to be made");
         let search = search.ok_or_else(ended)?;
-        let samples = self.try_to_open(purge.incarnation, destruction, &search, samples);
-        self.issue(purge, search, samples, by)
+        let mut tried = self.try_to_open(purge.incarnation, destruction, &search, samples);
+        if thoroughness == Thoroughness::Exhaustive && !samples.is_empty() {
+            let found = self.try_windows(purge.incarnation, samples, &mut || progress(&search))?;
+            let (windows, opened) = found.ok_or_else(ended)?;
+            tried.windows = Some(windows);
+            tried.opened = tried.opened.max(opened);
+        }
+        self.issue(purge, search, tried, by)
+    }
+
+    /// Tries every 32 bytes of every file as the tenant key of the samples, one of each generation: whether anything at all
+    /// is a key of theirs, whoever put it there. Returns how many were tried, and how many samples they are a key of; `None`
+    /// if it did not go on.
+    pub(super) fn try_windows(
+        &self,
+        incarnation: Incarnation,
+        samples: &Samples,
+        goes_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Option<(u64, u32)>> {
+        let mut of_generation = BTreeMap::new();
+        for (key, sealed) in samples {
+            let (Some(collection), Some(generation)) = (key.first_chunk(), seal::peek_generation(sealed)) else {
+                continue;
+            };
+            of_generation.entry(generation).or_insert((u32::from_be_bytes(*collection), sealed.clone(), false));
+        }
+        let mut attempt = |window: &[u8; 32]| {
+            let key = Key32::with(|bytes| *bytes = *window);
+            for (collection, sealed, is_open) in of_generation.values_mut().filter(|(.., is_open)| !is_open) {
+                *is_open = seal::is_sealed_under(&key, incarnation, *collection, sealed);
+            }
+        };
+        let tried = self.cells.each_window(&mut attempt, goes_on);
+        let tried = tried.map_err(|error| Error::io("a file of the store cannot be searched", error))?;
+        let opened = of_generation.values().filter(|(.., is_open)| *is_open).count();
+        Ok(tried.map(|tried| (tried, u32::try_from(opened).unwrap_or(u32::MAX))))
     }
 
     /// Asks the root keys again, and issues another receipt if that or what was declared changes what the last one said.
@@ -70,7 +108,7 @@ impl Directory {
         };
         let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         let opened = count(samples.iter().filter(opens).count());
-        purge::Samples { tried: count(samples.len()), rings_opened: count(rings.len()), opened }
+        purge::Samples { tried: count(samples.len()), rings_opened: count(rings.len()), opened, windows: None }
     }
 
     fn issue(&self, purge: &mut Purge, search: SearchReport, samples: purge::Samples, by: &Actor) -> Result<()> {

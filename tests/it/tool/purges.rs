@@ -88,8 +88,10 @@ fn a_purge_goes_its_way_from_the_request_to_a_receipt_that_is_verified_anywhere(
         bert("purge execute contoso").assert_code(1);
         let planned = bert("purge execute contoso --dry-run --json").assert_code(0).json();
         assert_eq!(planned["done"]["planned"][0]["is_final"], true);
-        let done = bert("purge execute contoso --yes --wait --json").assert_code(0).json();
+        let done = bert("purge execute contoso --yes --wait --exhaustive --json").assert_code(0).json();
         assert_eq!(done["done"]["purge"]["stage"], "proven", "{done}");
+        let receipt = anna("purge receipt contoso").assert_code(0).out;
+        assert!(receipt.contains("\"windows\": "), "{receipt}");
         bert("purge execute contoso --yes").assert_code(0);
         assert!(anna("purge status contoso --wait").assert_code(0).out.starts_with("contoso: destroyed and proven"));
         let seen = desktop.run("purge status contoso --as-service --json").assert_code(0).json();
