@@ -37,7 +37,12 @@ pub(crate) struct Deadline {
 impl Deadline {
     /// `span` from now on both clocks.
     pub(crate) fn after(clock: &dyn Clock, span: Duration) -> Self {
-        Self { wall_ms: clock.wall_ms(), monotonic_ms: clock.monotonic_ms() }.plus(span)
+        Self::now(clock).plus(span)
+    }
+
+    /// The present on both clocks.
+    pub(crate) fn now(clock: &dyn Clock) -> Self {
+        Self { wall_ms: clock.wall_ms(), monotonic_ms: clock.monotonic_ms() }
     }
 
     /// The same, later by `span`.

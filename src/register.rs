@@ -3,7 +3,6 @@
 //! It has no row of its own. The builder's configuration stands for it, and its root wraps with a secret key.
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -50,7 +49,7 @@ impl Register {
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self> {
         let zero = cells.zero()?;
-        let asked = Deadline::after(&*clock, Duration::ZERO);
+        let asked = Deadline::now(&*clock);
         let witnessed = Witnessed::new(roots);
         let roots: Arc<dyn RootKeys> = witnessed.clone();
         let (belief, opened) = match keys::peek_zero(&zero.rings, &policy)? {

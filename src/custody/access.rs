@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::TenantCustody;
 use crate::audit::Act;
-use crate::directory::{Fence, Mandate, Proposal, ProposedChange, check_reason};
+use crate::directory::{Fence, Mandate, Proposal, ProposedChange};
 use crate::error::{Error, Result};
 use crate::keys::{Policy, RecoveryOrder, RevocationLatency};
 
@@ -33,8 +33,7 @@ impl TenantCustody {
     /// [`Invalid`](crate::ErrorKind::Invalid) without a good reason (1 to 1,024 bytes on one line). After any other error
     /// access has ended in this process, and whether that is written down is unknown: call again.
     pub fn revoke(&self, reason: &str) -> Result<()> {
-        self.check()?;
-        check_reason(reason)?;
+        self.check_reason(reason)?;
         self.directory.revoke(&self.tenant, self.event(Act::REVOKED).detail("reason", reason))
     }
 
@@ -46,8 +45,7 @@ impl TenantCustody {
     /// [proposes](Self::propose_restore) it and another applies it. [`Conflict`](crate::ErrorKind::Conflict) if nobody has
     /// revoked access; [`Invalid`](crate::ErrorKind::Invalid) as above.
     pub fn restore(&self, reason: &str) -> Result<()> {
-        self.check()?;
-        check_reason(reason)?;
+        self.check_reason(reason)?;
         self.directory.restore_access(&self.tenant, None, self.event(Act::RESTORED).detail("reason", reason))
     }
 

@@ -222,8 +222,7 @@ impl Directory {
         let Some(Charter { rules, .. }) = original else { return Ok(()) };
         // Its keys are new: when they are rotated by age is for its own custodians to say.
         let rules = rules.rotate_keys_after(None);
-        let charter = Charter { rules, ..Charter::default() };
-        self.register.put(batch, CHARTERS, &[tenant.incarnation().as_bytes()], &charter)
+        self.put_charter(batch, tenant, &Charter { rules, ..Charter::default() })
     }
 
     /// Changes a tenant's charter, durably, unless `change` refuses. What it returns stands in the tenant's trail, if it
@@ -240,7 +239,7 @@ impl Directory {
         let mut charter = self.charter(tenant)?;
         let (outcome, event) = change(&mut charter)?;
         let mut batch = Batch::new(Durability::Synced);
-        self.register.put(&mut batch, CHARTERS, &[tenant.incarnation().as_bytes()], &charter)?;
+        self.put_charter(&mut batch, tenant, &charter)?;
         let rotate_after_secs = charter.rules.rotate_keys_after_secs;
         let entries = event.map(|event| (tenant.incarnation(), event)).into_iter().collect();
         self.change_upkeep_with(Some((batch, entries)), tenant, |upkeep| upkeep.rotate_after_secs = rotate_after_secs)?;

@@ -2,7 +2,6 @@
 //! before them leaves nothing but rings that no row vouches for, in boxes that are still free.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::placement::{CellKind, Placement};
 use super::row::{Row, Speaker, Status};
@@ -49,7 +48,7 @@ impl Directory {
     /// Makes a tenant, durably.
     pub(crate) fn create(&self, newcomer: Newcomer, by: &Actor) -> Result<Arc<Tenant>> {
         self.cells.check_region(newcomer.region.as_ref())?;
-        let asked = Deadline::after(&*self.clock, Duration::ZERO);
+        let asked = Deadline::now(&*self.clock);
         let made = self.create_in_one_cell(&[&newcomer], Status::Active, Some(by))?;
         let (tenant, ring) = made.into_iter().next().ok_or_else(|| Error::internal("no tenant was made"))?;
         // It is about to be used; those of a bulk are not, and would only keep their keys in memory.

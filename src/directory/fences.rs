@@ -268,18 +268,21 @@ impl Directory {
     pub(crate) fn restore_access(&self, tenant: &Tenant, mandate: Option<&Mandate<'_>>, event: Event) -> Result<()> {
         let _changes = self.begin_change();
         // Asked now, when nobody can change the rules or take the proposal back.
-        match mandate {
-            Some(mandate) => drop(self.check_mandate(tenant, mandate)?),
-            None => self.charter(tenant)?.check_alone()?,
-        }
+        let charter = match mandate {
+            Some(mandate) => Some(self.check_mandate(tenant, mandate)?),
+            None => {
+                self.charter(tenant)?.check_alone()?;
+                None
+            }
+        };
         let _row = tenant.begin_row_change();
         let (status, keeping) = (tenant.status(), tenant.keeping());
         if status == Status::Destroying || tenant.fence() != Some(Fence::Ordered) {
             return Err(Error::conflict("nobody has revoked access to the tenant"));
         }
         let fence = (keeping.last_allowed_secs == 0).then_some(Fence::Observed);
-        tenant.write_and_tell(status, &Keeping { fence, ..keeping }, &[event], &|batch| match mandate {
-            Some(mandate) => self.use_mandate(batch, tenant, mandate),
+        tenant.write_and_tell(status, &Keeping { fence, ..keeping }, &[event], &|batch| match &charter {
+            Some(charter) => self.put_charter(batch, tenant, charter),
             None => Ok(()),
         })?;
         tenant.access().shut.fetch_and(!ORDERED, Ordering::SeqCst);

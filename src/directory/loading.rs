@@ -1,8 +1,6 @@
 //! How a tenant's ring comes from the disk into memory: its root keys are asked, and what they say has consequences. No
 //! lock of the storage is held while they are asked.
 
-use std::time::Duration;
-
 use super::entries::Entry;
 use super::row::Fence;
 use super::tenant::{Keeping, LOADS, Tenant, too_many_changes};
@@ -109,7 +107,7 @@ impl Tenant {
         for _ in 0..LOADS {
             let sequence = self.keeping().sequence;
             let (refusals, at_secs) = (self.refusals(), self.register().now_secs());
-            let asked = Asked { refusals, at_secs, at: Deadline::after(self.register().clock(), Duration::ZERO) };
+            let asked = Asked { refusals, at_secs, at: Deadline::now(self.register().clock()) };
             match self.find_ring()?.open(self.register().roots(), &patience) {
                 Ok(opened) => {
                     if let Some(ring) = self.accept(opened, Some(asked))? {

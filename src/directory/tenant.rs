@@ -217,7 +217,7 @@ impl Tenant {
     /// while the tenant is active.
     pub(crate) fn ring_for_upkeep(&self) -> Result<(Arc<Ring>, Deadline)> {
         self.check_unfenced()?;
-        let asked = Deadline::after(self.register.clock(), std::time::Duration::ZERO);
+        let asked = Deadline::now(self.register.clock());
         if self.check_active().is_ok() {
             let until = self.keys.lease(|| self.load_for_custody().map(Loaded::Whole));
             self.check_active().inspect_err(|_| self.keys.clear())?;

@@ -86,7 +86,7 @@ impl<'p> Asking<'p> {
         if !self.roots.is_external(root) {
             return Ok(Some(self.roots.unwrap(root, wrapped, &context)));
         }
-        let (roots, asked, wrapped, name) = (self.roots.clone(), root.clone(), wrapped.clone(), root.clone());
+        let (roots, asked, wrapped) = (self.roots.clone(), root.clone(), wrapped.clone());
         let arriving = self.arriving.0.clone();
         let ask = move |place: Place| {
             let answer = roots.unwrap(&asked, &wrapped, &context);
@@ -101,8 +101,8 @@ impl<'p> Asking<'p> {
                 // Its share of the patience, so that whoever is silent leaves some for those who are not.
                 let others = self.parsed.policy.roots().len().saturating_sub(self.answers.len());
                 let share = self.patience.left() / u32::try_from(others.max(1)).unwrap_or(1);
-                let (wrapped, context) = prepare(self.parsed, &name, share)?;
-                Ok(Some(self.roots.unwrap(&name, wrapped, &context)))
+                let (wrapped, context) = prepare(self.parsed, root, share)?;
+                Ok(Some(self.roots.unwrap(root, wrapped, &context)))
             }
         }
     }

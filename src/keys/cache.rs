@@ -104,8 +104,7 @@ impl CachedRing {
             return Ok(held.refresh);
         }
         self.check_failure(*last, failures_before)?;
-        let usable = self.peek().filter(|held| !held.expiry.has_passed(clock));
-        self.reload(&mut last, usable, load)?;
+        self.reload(&mut last, self.usable(), load)?;
         self.peek().map(|held| held.refresh).ok_or_else(closed)
     }
 
@@ -146,7 +145,7 @@ impl CachedRing {
     /// Puts a later ring of the same tenant in the place of the one that is there, if one is. When the root keys are
     /// asked again stays as it was: nobody has asked them.
     pub(crate) fn replace(&self, ring: &Arc<Ring>) {
-        let now = Deadline::after(&*self.clock, Duration::ZERO);
+        let now = Deadline::now(&*self.clock);
         let mut there = self.held.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(held) = there.as_mut().filter(|held| held.ring.sequence() < ring.sequence()) {
             held.ring.succeeded_by(ring);
@@ -167,13 +166,12 @@ impl CachedRing {
 
     /// The ring, if it is there and good for use without asking anybody.
     pub(crate) fn held(&self) -> Option<Arc<Ring>> {
-        self.peek().filter(|held| !held.expiry.has_passed(&*self.clock)).map(|held| held.ring)
+        self.usable().map(|held| held.ring)
     }
 
     /// The same, unless it was the recovery root that opened it: that is for reading in an outage, and no act of custody.
     pub(crate) fn held_for_custody(&self) -> Option<Arc<Ring>> {
-        let is_good = |held: &Held| !held.by_recovery && !held.expiry.has_passed(&*self.clock);
-        self.peek().filter(is_good).map(|held| held.ring)
+        self.usable().filter(|held| !held.by_recovery).map(|held| held.ring)
     }
 
     /// Lets nobody ask again for a moment, if nothing is there to serve meanwhile: a load that failed is known to all.
@@ -213,6 +211,11 @@ impl CachedRing {
         *there = None;
     }
 
+    /// What is there and serves, whether it is due or not.
+    fn usable(&self) -> Option<Held> {
+        self.peek().filter(|held| !held.expiry.has_passed(&*self.clock))
+    }
+
     fn peek(&self) -> Option<Held> {
         self.held.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -224,7 +227,7 @@ impl CachedRing {
         load: impl FnOnce() -> Result<Loaded>,
     ) -> Result<Arc<Ring>> {
         metrics::counter!("strongroom_ring_loads_total").increment(1);
-        let (asked, clears) = (Deadline::after(&*self.clock, Duration::ZERO), self.clears.load(Ordering::SeqCst));
+        let (asked, clears) = (Deadline::now(&*self.clock), self.clears.load(Ordering::SeqCst));
         let error = match (load(), usable) {
             (Ok(loaded), _) => {
                 // How it failed before is no answer any more.
@@ -325,7 +328,7 @@ mod tests {
     fn an_idle_ring_is_dropped_after_its_hard_expiry() {
         let clock = ManualClock::new(0);
         let cached = CachedRing::new(clock.clone());
-        cached.put(ring(), Deadline::after(&*clock, Duration::ZERO));
+        cached.put(ring(), Deadline::now(&*clock));
         clock.advance(Duration::from_secs(3599));
         cached.expire();
         assert!(cached.peek().is_some());
