@@ -77,6 +77,7 @@
 //! - `jwt` (default): [`identity::JwtVerifier`], which verifies signed tokens. Without it a service brings a
 //!   [`Verifier`](identity::Verifier) of its own.
 //! - `transit`: [`TransitRoots`], root keys in OpenBao or HashiCorp Vault.
+//! - `tokio`: [`aio`], the same for services on Tokio.
 #![forbid(unsafe_code)]
 #![warn(clippy::unwrap_used)]
 
@@ -92,6 +93,10 @@ mod layers;
 pub mod bench;
 #[cfg(fuzzing)]
 pub mod fuzz;
+
+// The front door for async services
+#[cfg(feature = "tokio")]
+pub mod aio;
 
 // Front door
 mod strongroom;

@@ -8,6 +8,8 @@ use crate::access::VerifiedIdentity;
 use crate::clock::{Clock, Deadline};
 use crate::collection::{Authority, Collection, CollectionDef, CollectionSummary, Key, WriteBatch};
 use crate::error::Result;
+#[cfg(feature = "tokio")]
+use crate::name::Incarnation;
 use crate::name::TenantName;
 
 /// One actor, one tenant, one deadline. Made by [`Strongroom::session`](crate::Strongroom::session) and by nothing
@@ -91,6 +93,26 @@ impl Session {
     /// Those of the session; as the root keys answer.
     pub fn prefetch_keys(&self) -> Result<KeyLease> {
         self.authority.lease().map(|(until, clock)| KeyLease { until, clock })
+    }
+
+    /// As [`collection`](Self::collection), if it has been opened before: without waiting for anybody.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn collection_at_hand<K: Key, V>(
+        &self,
+        definition: &CollectionDef<K, V>,
+    ) -> Option<Result<Collection<K, V>>> {
+        Collection::open_at_hand(&self.authority, definition)
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(crate) fn incarnation(&self) -> Incarnation {
+        self.authority.tenant().incarnation()
+    }
+
+    /// Whether reading, or writing too, waits for no key service and opens no cell.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn is_at_hand(&self, for_writing: bool) -> bool {
+        self.authority.tenant().is_at_hand(for_writing)
     }
 
     /// Begins a batch.

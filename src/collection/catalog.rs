@@ -119,6 +119,12 @@ impl Catalog {
         found.map(|info| info.of_shape(shape)).transpose()
     }
 
+    /// The same, if it is known.
+    #[cfg(feature = "tokio")]
+    pub(super) fn find_at_hand(&self, name: &str, shape: &Shape) -> Option<Result<Arc<Info>>> {
+        Some(self.recall(name)?.of_shape(shape))
+    }
+
     /// The collection of this name, made if it is not there.
     pub(super) fn find_or_create(&self, name: &str, shape: &Shape, entropy: &dyn Entropy) -> Result<Arc<Info>> {
         check_name(name)?;
@@ -274,6 +280,12 @@ impl Info {
 
     pub(super) fn is_chunked(&self) -> bool {
         self.is_chunked.load(Ordering::SeqCst)
+    }
+
+    /// Whether it is there, as far as that can be said without waiting for whoever drops it.
+    #[cfg(feature = "tokio")]
+    pub(super) fn is_there_at_hand(&self) -> bool {
+        self.dropped.try_read().is_ok_and(|dropped| !*dropped)
     }
 
     pub(super) fn check_not_dropped(&self) -> Result<()> {

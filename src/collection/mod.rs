@@ -1,5 +1,7 @@
 //! Typed records: collections of one tenant, and everything that is done with them.
 
+#[cfg(feature = "tokio")]
+mod at_hand;
 mod authority;
 mod batch;
 mod catalog;
@@ -25,6 +27,8 @@ pub(crate) use catalogs::Catalogs;
 pub use codec::VALUE_MAX_LEN;
 pub use definition::{CollectionDef, KeyMode};
 pub use key::{Component, KEY_MAX_COMPONENTS, KEY_MAX_LEN, Key, Prefix};
+#[cfg(feature = "tokio")]
+pub(crate) use scan::Rows;
 pub use scan::Scan;
 #[cfg(feature = "backup")]
 pub(crate) use transplant::Transplant;
@@ -77,10 +81,7 @@ impl<K: Key, V> Collection<K, V> {
     /// # Errors
     /// As [`get`](Self::get).
     pub fn entry(&self, key: &K::Ref<'_>) -> Result<Option<Entry<V>>> {
-        self.read(key, |opened| {
-            let version = opened.version();
-            Ok(Entry { value: self.decode(opened)?, version })
-        })
+        self.read(key, |opened| self.decode_entry(opened))
     }
 
     /// Whether there is a record of this key. The record is opened: a damaged one is an error, not a yes.
@@ -255,6 +256,11 @@ impl<K: Key, V> Collection<K, V> {
 
     fn decode(&self, opened: Opened) -> Result<V> {
         (self.definition.codec.decode)(opened)
+    }
+
+    fn decode_entry(&self, opened: Opened) -> Result<Entry<V>> {
+        let version = opened.version();
+        Ok(Entry { value: self.decode(opened)?, version })
     }
 }
 

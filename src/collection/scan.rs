@@ -31,6 +31,17 @@ pub struct Scan<K: Key, V> {
     more: bool,
 }
 
+/// Rows that were read together, and the scan that goes on behind them.
+#[cfg(feature = "tokio")]
+pub(crate) struct Rows<K: Key, V> {
+    pub(crate) rows: VecDeque<Result<(K::Owned, V)>>,
+    pub(crate) rest: Option<Scan<K, V>>,
+}
+
+/// What a row counts besides its value.
+#[cfg(feature = "tokio")]
+const ROW_BYTES: usize = 64;
+
 impl<K: Key, V> Scan<K, V> {
     pub(super) fn of_prefix(collection: &Collection<K, V>, prefix: &Components) -> Result<Self> {
         collection.authority.check(Right::Read)?;
@@ -77,6 +88,43 @@ impl<K: Key, V> Scan<K, V> {
         let view = Some(collection.authority.tenant().view()?);
         let rows = VecDeque::new();
         Ok(Self { collection: collection.clone(), view, prefix, from, to, rows, more: true })
+    }
+
+    /// The next page, and the scan unless that was the last.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn next_page(mut self) -> Rows<K, V> {
+        let (mut rows, mut held) = (VecDeque::new(), 0);
+        while held < PAGE_BYTES {
+            let Some(opened) = self.next_opened() else { return Rows { rows, rest: None } };
+            held += ROW_BYTES + opened.as_ref().map_or(0, |(_, opened)| opened.value().len());
+            let row = self.decode(opened);
+            let is_last = row.is_err();
+            rows.push_back(row);
+            if is_last {
+                return Rows { rows, rest: None };
+            }
+        }
+        Rows { rows, rest: Some(self) }
+    }
+
+    /// How many records the next page has, all of them opened, and the scan unless that was the last.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn count_page(mut self) -> Result<(u64, Option<Self>)> {
+        let (mut count, mut held) = (0, 0);
+        while held < PAGE_BYTES {
+            let Some(opened) = self.next_opened() else { return Ok((count, None)) };
+            held += ROW_BYTES + opened?.1.value().len();
+            count += 1;
+        }
+        Ok((count, Some(self)))
+    }
+
+    fn decode(&mut self, opened: Result<(Components, Opened)>) -> Result<(K::Owned, V)> {
+        let decoded = opened.and_then(|(components, opened)| {
+            let key = K::join(&components).ok_or_else(Error::tampered)?;
+            Ok((key, self.collection.decode(opened)?))
+        });
+        decoded.map_err(|error| self.end(error))
     }
 
     /// The next row, opened and not yet decoded, with its components.
@@ -148,11 +196,8 @@ impl<K: Key, V> Iterator for Scan<K, V> {
     type Item = Result<(K::Owned, V)>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let decoded = self.next_opened()?.and_then(|(components, opened)| {
-            let key = K::join(&components).ok_or_else(Error::tampered)?;
-            Ok((key, self.collection.decode(opened)?))
-        });
-        Some(decoded.map_err(|error| self.end(error)))
+        let opened = self.next_opened()?;
+        Some(self.decode(opened))
     }
 }
 

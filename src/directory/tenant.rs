@@ -176,6 +176,28 @@ impl Tenant {
         Err(too_many_changes())
     }
 
+    /// This tenant's ring, if it is in memory and nobody has to be asked or waited for.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn ring_at_hand(&self) -> Option<Arc<Ring>> {
+        self.keys.at_hand().filter(|ring| self.is_newest(ring))
+    }
+
+    /// Where this tenant's records are read, if that is open.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn reader_at_hand(&self) -> Option<Arc<dyn Reader>> {
+        self.place.reader_at_hand()
+    }
+
+    /// Whether keys and cell are there, so that reading, or writing too, waits for no key service and opens nothing.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn is_at_hand(&self, for_writing: bool) -> bool {
+        let is_open = || match for_writing {
+            true => self.place.is_engine_at_hand(),
+            false => self.place.reader_at_hand().is_some(),
+        };
+        self.ring_at_hand().is_some() && is_open()
+    }
+
     /// Has the root keys asked now if they would be soon, and returns when they are to be asked next.
     ///
     /// # Errors

@@ -196,6 +196,15 @@ impl CachedRing {
         self.peek().map(|held| held.expiry.left(&*self.clock)).filter(|left| !left.is_zero())
     }
 
+    /// The ring, if [`get`](Self::get) would return it without asking or waiting: it is not due, or somebody else is
+    /// asking and it serves meanwhile.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn at_hand(&self) -> Option<Arc<Ring>> {
+        let is_asked = || matches!(self.loading.try_lock(), Err(TryLockError::WouldBlock));
+        let held = self.usable()?;
+        (!held.refresh.has_passed(&*self.clock) || is_asked()).then_some(held.ring)
+    }
+
     /// Drops a ring that is past its hard expiry, so that the keys of an idle tenant do not stay in memory.
     pub(crate) fn expire(&self) {
         let mut there = self.held.write().unwrap_or_else(PoisonError::into_inner);
