@@ -162,7 +162,7 @@ pub use cells::{Budgets, CellStats};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use collection::{
     Collection, CollectionDef, CollectionSummary, Component, Entry, Expected, KEY_MAX_COMPONENTS, KEY_MAX_LEN, Key,
-    KeyMode, Prefix, Scan, VALUE_MAX_LEN, WriteBatch,
+    KeyMode, Prefix, PutOptions, Scan, Transaction, VALUE_MAX_LEN, WriteBatch,
 };
 pub use custody::{
     AccessStatus, Blocker, CanDestroy, Custody, Destroyable, Finding, GenerationState, GenerationStatus, Grade, Health,

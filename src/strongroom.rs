@@ -169,8 +169,9 @@ impl Strongroom {
 
     /// Does now what the store does by itself every second while a handle of this type lives: drops keys that nobody uses,
     /// rotates keys that have reached the age of their tenant's [`Rules`](crate::Rules), goes on with unfinished
-    /// reseals within [`Budgets::reseal_rate`](crate::Budgets::reseal_rate). For tests on a clock of their own; what
-    /// fails is logged, and tried again.
+    /// reseals within [`Budgets::reseal_rate`](crate::Budgets::reseal_rate), removes records that have expired within
+    /// [`Budgets::expiry_rate`](crate::Budgets::expiry_rate). For tests on a clock of their own; what fails is logged, and
+    /// tried again.
     pub fn tend(&self) {
         self.steward.tend();
     }
@@ -348,7 +349,7 @@ impl Builder {
         if !(1..=BOXES_MAX).contains(&self.boxes_per_cell) {
             return Err(Error::invalid("a cell has 1 to 4,096 boxes"));
         }
-        let (active_tenants, reseal_rate) = (self.budgets.active_tenants, self.budgets.reseal_rate);
+        let budgets = self.budgets.clone();
         let policy = Policy::service_managed(RootId::new(self.service_root)?);
         let regions = cells::read_regions(self.regions)?;
         let cells = match &self.home {
@@ -364,11 +365,11 @@ impl Builder {
         let (clock, entropy) = (self.clock, self.entropy);
         let directory = Directory::open(Arc::new(cells), self.roots, policy, clock.clone(), entropy.clone())?;
         let is_open = Arc::new(AtomicBool::new(true));
-        let steward = Steward::new(&directory, clock.clone(), is_open.clone(), reseal_rate);
+        let steward = Steward::new(&directory, clock.clone(), is_open.clone(), &budgets);
         let shift = Arc::new(steward.begin()?);
         Ok(Strongroom {
             directory,
-            catalogs: Arc::new(Catalogs::new(active_tenants)),
+            catalogs: Arc::new(Catalogs::new(budgets.active_tenants)),
             verifier: self.verifier,
             service: self.service.into(),
             clock,

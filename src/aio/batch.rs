@@ -1,7 +1,7 @@
 //! Changes to several records that happen together or not at all.
 
 use super::turns::Turn;
-use crate::collection::{self, CollectionDef, Expected, Key};
+use crate::collection::{self, CollectionDef, Expected, Key, PutOptions};
 use crate::engine::Durability;
 use crate::error::Result;
 use crate::session::Session;
@@ -26,6 +26,18 @@ impl WriteBatch {
     pub fn put<K: Key, V: Send + 'static>(self, to: &CollectionDef<K, V>, key: &K::Ref<'_>, value: V) -> Self {
         let (to, key) = (*to, K::own(key));
         self.step(move |batch| batch.put(&to, &K::lend(&key), &value))
+    }
+
+    /// Sets the value of `key` as the options say; an expectation of theirs is one of the whole batch.
+    pub fn put_with<K: Key, V: Send + 'static>(
+        self,
+        to: &CollectionDef<K, V>,
+        key: &K::Ref<'_>,
+        value: V,
+        options: PutOptions,
+    ) -> Self {
+        let (to, key) = (*to, K::own(key));
+        self.step(move |batch| batch.put_with(&to, &K::lend(&key), &value, options))
     }
 
     /// Sets the value of `key`, and makes the whole batch depend on what was there before it.

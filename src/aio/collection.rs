@@ -6,7 +6,7 @@ use tokio::task::coop::consume_budget;
 
 use super::Scan;
 use super::turns::Turn;
-use crate::collection::{self, Entry, Expected, Key, Prefix};
+use crate::collection::{self, Entry, Expected, Key, Prefix, PutOptions};
 use crate::error::Result;
 use crate::seal::Version;
 
@@ -83,6 +83,16 @@ impl<K: Key, V: Send + 'static> Collection<K, V> {
     pub async fn put(&self, key: &K::Ref<'_>, value: V) -> Result<Version> {
         let key = K::own(key);
         self.write(move |collection| collection.put(&K::lend(&key), &value)).await
+    }
+
+    /// Sets the value of `key` as the options say: when the record expires, what must be there before. Returns the version
+    /// of this write.
+    ///
+    /// # Errors
+    /// As [`Collection::put_with`](crate::Collection::put_with).
+    pub async fn put_with(&self, key: &K::Ref<'_>, value: V, options: PutOptions) -> Result<Version> {
+        let key = K::own(key);
+        self.write(move |collection| collection.put_with(&K::lend(&key), &value, options)).await
     }
 
     /// Sets the value of `key` if the record is as expected. Returns the version of this write.

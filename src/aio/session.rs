@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::turns::{Floor, Turn};
 use super::{Collection, WriteBatch};
 use crate::access::VerifiedIdentity;
-use crate::collection::{CollectionDef, CollectionSummary, Key};
-use crate::error::Result;
+use crate::collection::{CollectionDef, CollectionSummary, Key, Transaction};
+use crate::error::{Error, Result};
 use crate::name::TenantName;
 use crate::session::{self, KeyLease};
 
@@ -84,6 +84,21 @@ impl Session {
     /// Begins a batch.
     pub fn batch(&self) -> WriteBatch {
         WriteBatch::new(self.session.clone(), self.turn.clone())
+    }
+
+    /// Does `work` in a transaction and commits it, on a thread that may block, and again if somebody else has changed
+    /// meanwhile what it has read. To share with it, move it in or put it into an `Arc`.
+    ///
+    /// # Errors
+    /// As [`Session::transact`](crate::Session::transact).
+    ///
+    /// # Panics
+    /// As `work` does.
+    pub async fn transact<T: Send + 'static, E: From<Error> + Send + 'static>(
+        &self,
+        work: impl FnMut(&mut Transaction) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E> {
+        self.with(move |session| Ok(session.transact(work))).await?
     }
 
     /// Does several things at once on a thread that may block, as one operation of this tenant: a unit of work in which

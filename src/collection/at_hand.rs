@@ -65,9 +65,10 @@ impl<K: Key, V> Collection<K, V> {
         let record = match answer.ok()? {
             AtHand::Unknown => return None,
             AtHand::Absent => Ok(None),
-            AtHand::Found => match found? {
-                Ok(Record::Head(_)) => return None,
-                Ok(Record::Whole(opened)) => take(opened).map(Some),
+            AtHand::Found => match found?.map(|record| self.authority.unexpired(record)) {
+                Ok(Some(Record::Head(_))) => return None,
+                Ok(Some(Record::Whole(opened))) => take(opened).map(Some),
+                Ok(None) => Ok(None),
                 Err(error) => Err(error),
             },
         };

@@ -17,7 +17,8 @@ const PAGE_BYTES: usize = 128 << 10;
 
 /// Rows of a collection, as `Result<(key, value)>`: an iterator that owns its snapshot, `Send` and `'static`.
 ///
-/// A row that fails ends the scan. The session's deadline is checked at every row. Drop a scan that is not read to its
+/// A row that fails ends the scan. The session's deadline is checked at every row, and so is whether the record has
+/// expired: what expires while a scan is under way is not among its rows any more. Drop a scan that is not read to its
 /// end: its snapshot keeps the engine from letting go of older rows.
 pub struct Scan<K: Key, V> {
     /// `None` once the scan has ended: a snapshot keeps a cell from letting go of older rows.
@@ -129,12 +130,15 @@ impl<K: Key, V> Scan<K, V> {
 
     /// The next row, opened and not yet decoded, with its components.
     pub(super) fn next_opened(&mut self) -> Option<Result<(Components, Opened)>> {
-        let row = match self.next_row() {
-            Ok(row) => row?,
-            Err(error) => return Some(Err(self.end(error))),
-        };
-        let opened = self.open(row);
-        Some(opened.map_err(|error| self.end(error)))
+        loop {
+            let row = match self.next_row() {
+                Ok(row) => row?,
+                Err(error) => return Some(Err(self.end(error))),
+            };
+            if let Some(opened) = self.open(row).transpose() {
+                return Some(opened.map_err(|error| self.end(error)));
+            }
+        }
     }
 
     fn next_row(&mut self) -> Result<Option<Row>> {
@@ -156,16 +160,18 @@ impl<K: Key, V> Scan<K, V> {
         Ok(self.rows.pop_front())
     }
 
-    fn open(&self, (found_key, bytes): Row) -> Result<(Components, Opened)> {
+    /// The record of a row, unless it has expired.
+    fn open(&self, (found_key, bytes): Row) -> Result<Option<(Components, Opened)>> {
         if !found_key.starts_with(&self.prefix) {
             return Err(Error::tampered());
         }
         let ring = self.collection.authority.tenant().ring()?;
         let info = &self.collection.info;
         let record = seal::open_record(&ring, Place { collection: info.id, engine_key: &found_key }, bytes)?;
+        let Some(record) = self.collection.authority.unexpired(record) else { return Ok(None) };
         let view = self.view.as_deref().ok_or_else(|| Error::internal("a row of a scan that has ended"))?;
         let opened = chunks::read(&self.collection.authority, &ring, view, info.id, record)?;
-        Ok((self.components(&ring, &found_key)?, opened))
+        Ok(Some((self.components(&ring, &found_key)?, opened)))
     }
 
     /// The components of an engine key, which is the one that they encode to.

@@ -174,6 +174,12 @@ impl CachedRing {
         self.usable().filter(|held| !held.by_recovery).map(|held| held.ring)
     }
 
+    /// The same, if it is not due.
+    pub(crate) fn fresh(&self) -> Option<Arc<Ring>> {
+        let held = self.usable().filter(|held| !held.by_recovery && !held.refresh.has_passed(&*self.clock));
+        held.map(|held| held.ring)
+    }
+
     /// Lets nobody ask again for a moment, if nothing is there to serve meanwhile: a load that failed is known to all.
     pub(crate) fn begin_rest(&self) {
         *self.rest.lock().unwrap_or_else(PoisonError::into_inner) = Some(Deadline::after(&*self.clock, REST));
