@@ -9,12 +9,12 @@ use strongroom::{CollectionDef, Durability, Result, Session, Transaction};
 use crate::chance::Chance;
 use crate::engines::with_session;
 
-const ACCOUNTS: CollectionDef<u64, i64> = CollectionDef::bincode("accounts").durability(Durability::Buffered);
+const ACCOUNTS: CollectionDef<u64, u64> = CollectionDef::bincode("accounts").durability(Durability::Buffered);
 const MAIL: CollectionDef<(&str, u64), u64> = CollectionDef::cbor("mail");
 const ON_CALL: CollectionDef<&str, bool> = CollectionDef::bincode("on-call");
 
 const COUNT: u64 = 8;
-const EACH: i64 = 1000;
+const EACH: u64 = 1000;
 const THREADS: u64 = 4;
 const TRANSFERS: u64 = 300;
 
@@ -23,23 +23,24 @@ fn open_accounts(session: &Session) {
     (0..COUNT).for_each(|account| assert!(accounts.put(&account, &EACH).is_ok()));
 }
 
-fn total(session: &Session) -> i64 {
+fn total(session: &Session) -> u64 {
     session.collection(&ACCOUNTS).unwrap().iter().unwrap().map(|row| row.unwrap().1).sum()
 }
 
-fn transfer(transaction: &mut Transaction, from: u64, to: u64, amount: i64) -> Result<()> {
+fn transfer(transaction: &mut Transaction, from: u64, to: u64, amount: u64) -> Result<()> {
     transaction.durability(Durability::Buffered);
     let (has, gets) = (transaction.get(&ACCOUNTS, &from)?.unwrap(), transaction.get(&ACCOUNTS, &to)?.unwrap());
+    let amount = amount.min(has);
     transaction.put(&ACCOUNTS, &from, &(has - amount))?;
     transaction.put(&ACCOUNTS, &to, &(gets + amount))
 }
 
 /// The same, with what was read a moment ago, whether it still holds or not.
-fn transfer_blindly(session: &Session, from: u64, to: u64, amount: i64) -> Result<()> {
+fn transfer_blindly(session: &Session, from: u64, to: u64, amount: u64) -> Result<()> {
     let accounts = session.collection(&ACCOUNTS)?;
     let (has, gets) = (accounts.get(&from)?.unwrap(), accounts.get(&to)?.unwrap());
     std::thread::yield_now();
-    let batch = session.batch().durability(Durability::Buffered);
+    let (batch, amount) = (session.batch().durability(Durability::Buffered), amount.min(has));
     batch.put(&ACCOUNTS, &from, &(has - amount))?.put(&ACCOUNTS, &to, &(gets + amount))?.commit()
 }
 
@@ -48,7 +49,7 @@ fn transfer_blindly(session: &Session, from: u64, to: u64, amount: i64) -> Resul
 fn run_bank(session: &Session, is_validated: bool) -> u64 {
     open_accounts(session);
     let (wrong, ended, audits) = (AtomicU64::new(0), AtomicBool::new(false), AtomicU64::new(0));
-    let expected = COUNT as i64 * EACH;
+    let expected = COUNT * EACH;
     std::thread::scope(|scope| {
         let tellers = (0..THREADS).map(|thread| {
             scope.spawn(move || {
@@ -56,7 +57,7 @@ fn run_bank(session: &Session, is_validated: bool) -> u64 {
                 for _ in 0..TRANSFERS {
                     let (from, step) =
                         (chance.below(COUNT as usize) as u64, 1 + chance.below(COUNT as usize - 1) as u64);
-                    let (to, amount) = ((from + step) % COUNT, chance.below(50) as i64);
+                    let (to, amount) = ((from + step) % COUNT, chance.below(50) as u64);
                     match is_validated {
                         true => session.transact(|transaction| transfer(transaction, from, to, amount)).unwrap(),
                         false => transfer_blindly(session, from, to, amount).unwrap(),
@@ -69,7 +70,7 @@ fn run_bank(session: &Session, is_validated: bool) -> u64 {
             while !ended.load(Ordering::SeqCst) {
                 // Before the commit too: what a transaction reads is of one moment.
                 let mut audit = session.transaction();
-                let sum: i64 = (0..COUNT).map(|account| audit.get(&ACCOUNTS, &account).unwrap().unwrap()).sum();
+                let sum: u64 = (0..COUNT).map(|account| audit.get(&ACCOUNTS, &account).unwrap().unwrap()).sum();
                 wrong.fetch_add(u64::from(sum != expected), Ordering::SeqCst);
                 audits.fetch_add(u64::from(audit.commit().is_ok()), Ordering::SeqCst);
             }
