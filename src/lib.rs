@@ -59,7 +59,14 @@
 //! mail.put_if(&("inbox", 1), &Message { text: "edited".into() }, entry.version())?;
 //! contoso.batch().put(&MAIL, &("sent", 1), &Message { text: "reply".into() })?.commit()?;
 //!
-//! for row in mail.prefix(("inbox",))? {
+//! // Everything in it happens together, if what it has read still holds; else it is done again.
+//! contoso.transact(|transaction| -> strongroom::Result<()> {
+//!     let Some(message) = transaction.get(&MAIL, &("inbox", 1))? else { return Ok(()) };
+//!     transaction.put(&MAIL, &("archive", 1), &message)?;
+//!     transaction.delete(&MAIL, &("inbox", 1))
+//! })?;
+//!
+//! for row in mail.prefix(("archive",))? {
 //!     let ((folder, number), message) = row?;
 //!     println!("{folder} {number}: {}", message.text);
 //! }

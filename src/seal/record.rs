@@ -212,6 +212,11 @@ impl Record {
         }
     }
 
+    /// Whether that has come at `now_ms`. At the millisecond itself it has.
+    pub(crate) fn has_expired(&self, now_ms: u64) -> bool {
+        self.expires_ms().is_some_and(|expires_ms| expires_ms <= now_ms)
+    }
+
     pub(crate) fn version(&self) -> Version {
         match self {
             Self::Whole(opened) => opened.version,

@@ -23,7 +23,11 @@ fn place(collection: u32, engine_key: &[u8]) -> Place<'_> {
 }
 
 fn sealed(ring: &Ring, place: Place<'_>, value: &[u8]) -> Vec<u8> {
-    seal(ring, place, &[7; NONCE_LEN], value).unwrap().into_bytes()
+    sealed_until(ring, place, None, value)
+}
+
+fn sealed_until(ring: &Ring, place: Place<'_>, expires_ms: Option<u64>, value: &[u8]) -> Vec<u8> {
+    seal_until(ring, place, &[7; NONCE_LEN], expires_ms, value).unwrap().into_bytes()
 }
 
 fn ring_of(input: &Value) -> Ring {
@@ -33,7 +37,7 @@ fn ring_of(input: &Value) -> Ring {
 
 #[test]
 fn envelopes_are_the_references() {
-    for entry in section("envelopes", 11) {
+    for entry in section("envelopes", 12) {
         let (input, output) = (&entry["in"], &entry["out"]);
         let (ring, engine_key) = (ring_of(input), hex(&input["engine_key"]));
         let place = place(number(&input["collection"]), &engine_key);
@@ -102,9 +106,13 @@ fn hidden_names_are_the_references() {
 fn every_bit_of_an_envelope_counts() {
     let (ring, place) = (ring(), place(256, b"key"));
     let mut flips = 0;
-    for length in [0, 1, 15, 16, 17, 100, 1000] {
-        let whole = sealed(&ring, place, &vec![9; length]);
-        assert_eq!(open(&ring, place, &whole).unwrap().value(), vec![9; length]);
+    let lengths = [0, 1, 15, 16, 17, 100, 1000];
+    for (expires_ms, length) in
+        [None, Some(1_800_000_000_000)].iter().flat_map(|at| lengths.map(|length| (*at, length)))
+    {
+        let whole = sealed_until(&ring, place, expires_ms, &vec![9; length]);
+        let opened = open(&ring, place, &whole).unwrap();
+        assert_eq!((opened.value(), opened.expires_ms()), (&*vec![9; length], expires_ms));
         for bit in 0..whole.len() * 8 {
             let mut changed = whole.clone();
             changed[bit / 8] ^= 1 << (bit % 8);
@@ -124,7 +132,7 @@ fn every_bit_of_an_envelope_counts() {
         let longer = [&whole[..], &[0]].concat();
         assert_eq!(open(&ring, place, &longer).err().unwrap().kind(), ErrorKind::Tampered);
     }
-    assert_eq!(flips, (1149 + 7 * 79) * 8);
+    assert_eq!(flips, (2 * 1149 + 7 * (79 + 87)) * 8);
 }
 
 #[test]
