@@ -77,6 +77,7 @@
 //! - `jwt` (default): [`identity::JwtVerifier`], which verifies signed tokens. Without it a service brings a
 //!   [`Verifier`](identity::Verifier) of its own.
 //! - `transit`: [`TransitRoots`], root keys in OpenBao or HashiCorp Vault.
+//! - `testing`: [`testing`], a store in memory with an issuer of its own, for the tests of services and nothing else.
 #![forbid(unsafe_code)]
 #![warn(clippy::unwrap_used)]
 
@@ -92,6 +93,10 @@ mod layers;
 pub mod bench;
 #[cfg(fuzzing)]
 pub mod fuzz;
+
+// For the tests of services
+#[cfg(feature = "testing")]
+pub mod testing;
 
 // Front door
 mod strongroom;
@@ -145,7 +150,7 @@ mod traces;
 mod folder;
 mod context;
 #[cfg(test)]
-mod testing;
+mod test_kit;
 mod secret;
 mod name;
 mod clock;

@@ -35,7 +35,7 @@ fn library() -> BTreeMap<PathBuf, String> {
         path.components().any(|part| part.as_os_str() == "tests")
             || path
                 .file_stem()
-                .is_some_and(|stem| ["tests", "testing", "layers", "fuzz"].iter().any(|name| stem == *name))
+                .is_some_and(|stem| ["tests", "test_kit", "layers", "fuzz"].iter().any(|name| stem == *name))
     };
     let mut sources = sources("src");
     sources.retain(|path, _| !only_for_tests(path));
