@@ -82,6 +82,8 @@
 #![warn(clippy::unwrap_used)]
 
 pub mod manual;
+#[cfg(feature = "testing")]
+pub mod cookbook;
 
 // Tests of the layers against each other
 #[cfg(test)]
