@@ -77,7 +77,10 @@
 //! - `jwt` (default): [`identity::JwtVerifier`], which verifies signed tokens. Without it a service brings a
 //!   [`Verifier`](identity::Verifier) of its own.
 //! - `transit`: [`TransitRoots`], root keys in OpenBao or HashiCorp Vault.
-//! - `testing`: [`testing`], a store in memory with an issuer of its own, for the tests of services and nothing else.
+//! - `testing`: `strongroom::testing`, a store in memory with an issuer of its own, for the tests of services and nothing
+//!   else; and `strongroom::cookbook`, recipes that run.
+//!
+//! None changes what another does. Minimum Rust version: 1.95.
 #![forbid(unsafe_code)]
 #![warn(clippy::unwrap_used)]
 
