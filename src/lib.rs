@@ -73,10 +73,10 @@
 //! # Features
 //!
 //! - `rocksdb` (default): the engine on disk. Without it only the engine in memory is there.
-//! - `backup` (default): [`backup`], for stores on disk.
-//! - `jwt` (default): [`identity::JwtVerifier`], which verifies signed tokens. Without it a service brings a
+//! - `backup` (default): `strongroom::backup`, for stores on disk.
+//! - `jwt` (default): `identity::JwtVerifier`, which verifies signed tokens. Without it a service brings a
 //!   [`Verifier`](identity::Verifier) of its own.
-//! - `transit`: [`TransitRoots`], root keys in OpenBao or HashiCorp Vault.
+//! - `transit`: `TransitRoots`, root keys in OpenBao or HashiCorp Vault.
 //! - `testing`: `strongroom::testing`, a store in memory with an issuer of its own, for the tests of services and nothing
 //!   else; and `strongroom::cookbook`, recipes that run.
 //!

@@ -35,8 +35,11 @@ fn a_token_opens_its_own_tenant_and_no_other() {
     notes.put(&1, &"hello".to_owned()).unwrap();
     assert_eq!(notes.get(&1).unwrap().unwrap(), "hello");
     for tenant in ["fabrikam", "nobody", "service"] {
-        assert_eq!(world.room().session(&token, tenant).unwrap_err().kind(), ErrorKind::Denied, "{tenant}");
+        let error = world.room().session(&token, tenant).unwrap_err();
+        assert_eq!((error.kind(), error.http_status()), (ErrorKind::Denied, 403), "{tenant}");
     }
+    world.room().clone().close();
+    assert_eq!(notes.get(&1).unwrap_err().http_status(), 503, "another instance may be open");
 }
 
 #[test]
@@ -67,7 +70,8 @@ fn tokens_that_a_service_must_refuse_are_refused() {
         ("another audience", token().claim("aud", "another service")),
         ("no tenant", token().claim("tid", None::<&str>)),
     ] {
-        assert_eq!(outcome(&world, &token.sign()), Err(ErrorKind::Denied), "{flaw}");
+        let error = world.room().session(&token.sign(), "contoso").unwrap_err();
+        assert_eq!((error.kind(), error.http_status()), (ErrorKind::Denied, 401), "{flaw}");
     }
 }
 

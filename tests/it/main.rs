@@ -13,6 +13,7 @@ mod budgets;
 mod bulk;
 mod access_kills;
 mod active_tenants;
+mod answers;
 mod backup;
 mod chance;
 mod child;
