@@ -2,13 +2,13 @@
 
 SHELL := /bin/bash
 export CARGO_TARGET_DIR ?= $(HOME)/.cache/strongroom
-export DIR KEEP ALL JSON LIMIT ONLY OUT
+export DIR KEEP ALL JSON LIMIT ONLY OUT BASE
 SECONDS ?= 30
 patiently := .ci/patiently
 # Everywhere the same features, so that what all builds share is compiled once.
-features := --features transit
+features := --features transit,testing
 
-.PHONY: help demo test fuzz bench growth lint docs deps
+.PHONY: help demo test fuzz bench growth lint docs api semver deps
 .DEFAULT_GOAL := help
 
 help:
@@ -21,6 +21,8 @@ help:
 	@echo "             LIMIT=tenants at most  ONLY=scales or boxes"
 	@echo "make lint    formatting and clippy"
 	@echo "make docs    the documentation, as docs.rs shows it"
+	@echo "make api     writes the snapshot of the public API anew, after a change that was meant"
+	@echo "make semver  what has changed in the public API since BASE=commit, and what version that asks for"
 	@echo
 	@echo "All of them build into $(CARGO_TARGET_DIR), with one profile, so that RocksDB is compiled once."
 
@@ -49,6 +51,12 @@ lint: deps
 docs: deps
 	@RUSTDOCFLAGS="-D warnings" $(patiently) cargo doc --no-deps $(features)
 	@echo "$(CARGO_TARGET_DIR)/doc/strongroom/index.html"
+
+api: deps
+	@BLESS=1 $(patiently) .ci/api/run $(features)
+
+semver: deps
+	@$(patiently) .ci/api/semver $(features)
 
 deps:
 	@.ci/deps

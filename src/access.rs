@@ -157,7 +157,7 @@ pub(crate) fn refuse(reason: Rejection) -> Error {
     metrics::counter!("strongroom_credentials_refused_total").increment(1);
     match reason {
         Rejection::Unavailable => Error::new(ErrorKind::Unavailable, "the credential cannot be verified at present"),
-        _ => Error::denied(),
+        _ => Error::unverified(),
     }
 }
 

@@ -80,15 +80,21 @@
 //! # Features
 //!
 //! - `rocksdb` (default): the engine on disk. Without it only the engine in memory is there.
-//! - `backup` (default): [`backup`], for stores on disk.
-//! - `jwt` (default): [`identity::JwtVerifier`], which verifies signed tokens. Without it a service brings a
+//! - `backup` (default): `strongroom::backup`, for stores on disk.
+//! - `jwt` (default): `identity::JwtVerifier`, which verifies signed tokens. Without it a service brings a
 //!   [`Verifier`](identity::Verifier) of its own.
-//! - `transit`: [`TransitRoots`], root keys in OpenBao or HashiCorp Vault.
-//! - `tokio`: [`aio`], the same for services on Tokio.
+//! - `transit`: `TransitRoots`, root keys in OpenBao or HashiCorp Vault.
+//! - `tokio`: `strongroom::aio`, the same for services on Tokio.
+//! - `testing`: `strongroom::testing`, a store in memory with an issuer of its own, for the tests of services and nothing
+//!   else; and `strongroom::cookbook`, recipes that run.
+//!
+//! None changes what another does. Minimum Rust version: 1.95.
 #![forbid(unsafe_code)]
 #![warn(clippy::unwrap_used)]
 
 pub mod manual;
+#[cfg(feature = "testing")]
+pub mod cookbook;
 
 // Tests of the layers against each other
 #[cfg(test)]
@@ -104,6 +110,10 @@ pub mod fuzz;
 // The front door for async services
 #[cfg(feature = "tokio")]
 pub mod aio;
+
+// For the tests of services
+#[cfg(feature = "testing")]
+pub mod testing;
 
 // Front door
 mod strongroom;
@@ -157,7 +167,7 @@ mod traces;
 mod folder;
 mod context;
 #[cfg(test)]
-mod testing;
+mod test_kit;
 mod secret;
 mod name;
 mod clock;

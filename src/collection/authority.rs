@@ -8,7 +8,7 @@ use crate::access::{Right, VerifiedIdentity};
 use crate::clock::{Clock, Deadline};
 use crate::directory::{Tenant, Writing};
 use crate::entropy::Entropy;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::seal::Record;
 
 /// One actor, one tenant, one deadline. A cheap handle.
@@ -90,7 +90,7 @@ impl Authority {
 
     fn check_open(&self) -> Result<()> {
         if !self.store_is_open.load(Ordering::SeqCst) {
-            return Err(Error::new(ErrorKind::Closed, "the store has been closed"));
+            return Err(Error::store_closed());
         }
         self.identity.check_deadline(&*self.clock)?;
         self.tenant().check_term(self.term)

@@ -16,7 +16,8 @@ use crate::seal::{self, Place, Record, Version};
 use crate::secret::Plaintext;
 
 /// What must be there for a conditional write to happen. A record that has expired is absent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Expected {
     /// No record.
     Absent,

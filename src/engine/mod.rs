@@ -13,6 +13,8 @@ use std::fmt;
 
 pub(crate) use memory::MemoryEngine;
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::Result;
 
 /// Which of a cell's keyspaces: the number of a box.
@@ -28,7 +30,8 @@ pub(crate) trait Opaque {
 }
 
 /// When a write is acknowledged.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum Durability {
     /// After it has been synced to the disk (group commit: threads that write at once share one sync). An
     /// acknowledged write survives a power cut.

@@ -1,8 +1,8 @@
 //! Who speaks: a credential goes in, verified [`Claims`] come out.
 //!
-//! The store trusts a [`Verifier`] to say for which tenant a credential speaks, and nothing else. [`JwtVerifier`]
-//! verifies signed tokens of Entra ID and of OpenID Connect issuers; a service with other credentials brings a
-//! verifier of its own.
+//! The store trusts a [`Verifier`] to say for which tenant a credential speaks, and nothing else. `JwtVerifier`
+//! (feature `jwt`) verifies signed tokens of Entra ID and of OpenID Connect issuers; a service with other credentials
+//! brings a verifier of its own.
 
 use std::error::Error as StdError;
 use std::fmt;

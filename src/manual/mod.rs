@@ -39,6 +39,9 @@ pub mod audit {}
 #[doc = include_str!("purge.md")]
 pub mod purge {}
 
+#[doc = include_str!("api_guidelines.md")]
+pub mod api_guidelines {}
+
 #[doc = include_str!("growth.md")]
 #[doc = ""]
 #[doc = include_str!("growth/figures.md")]

@@ -9,6 +9,7 @@
 use std::ops::Range;
 
 use super::envelope::{CIPHERTEXT_AT, Draft, Envelope, FORMAT, HEAD_LEN, HEADER_LEN, Parts, SUITE, header};
+use super::version::Version;
 use subtle::ConstantTimeEq;
 
 use crate::aead::{NONCE_LEN, OpenFailure, TAG_LEN, XaesKey};
@@ -18,12 +19,6 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::keys::Ring;
 use crate::name::Incarnation;
 use crate::secret::{Key32, wipe};
-
-/// Which write set a record's value. Equal versions mean the same write; there is no order among them.
-///
-/// It is the nonce of that write: it never repeats, survives resealing, and says nothing of other records.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Version([u8; NONCE_LEN]);
 
 /// Where a record belongs. What is sealed for one place opens in no other.
 #[derive(Clone, Copy, Debug)]
@@ -295,20 +290,6 @@ impl Opened {
 impl Drop for Opened {
     fn drop(&mut self) {
         wipe(&mut self.bytes);
-    }
-}
-
-impl Version {
-    pub(crate) fn of_write(nonce: &[u8; NONCE_LEN]) -> Self {
-        Self(*nonce)
-    }
-}
-
-impl std::fmt::Debug for Version {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Version(")?;
-        self.0[..4].iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
-        f.write_str("..)")
     }
 }
 

@@ -9,7 +9,7 @@ use crate::engine::Opaque;
 use crate::error::ErrorKind;
 use crate::keys::Ring;
 use crate::name::Incarnation;
-use crate::testing::{array, hex, number, section};
+use crate::test_kit::{array, hex, number, section};
 
 const INCARNATION: Incarnation = Incarnation::new([1; 16]);
 const NAME_SECRET: [u8; 32] = [2; 32];
@@ -76,7 +76,7 @@ fn nothing_of_an_opened_record_is_left_where_it_was() {
     let (ring, place) = (ring(), place(300, b"key"));
     let opened = open(&ring, place, &sealed(&ring, place, &[0xA7; 64])).unwrap();
     let value = opened.value().as_ptr();
-    assert!(!crate::testing::left_behind(value, 64, || drop(opened)).contains(&0xA7));
+    assert!(!crate::test_kit::left_behind(value, 64, || drop(opened)).contains(&0xA7));
     // One that was put together, as one is that then fails.
     let part = open(&ring, place, &sealed(&ring, place, &[0xA7; 32])).unwrap();
     let head = Head { object: [0; 16], length: 64, version: part.version(), expires_ms: None };
@@ -85,7 +85,7 @@ fn nothing_of_an_opened_record_is_left_where_it_was() {
     whole.append(&part);
     let value = whole.value().as_ptr();
     assert_eq!((whole.value(), whole.version()), (&[0xA7; 64][..], part.version()));
-    assert!(!crate::testing::left_behind(value, 64, || drop(whole)).contains(&0xA7));
+    assert!(!crate::test_kit::left_behind(value, 64, || drop(whole)).contains(&0xA7));
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod access_kills;
 mod active_tenants;
 #[cfg(feature = "tokio")]
 mod aio;
+mod answers;
 mod backup;
 mod chance;
 mod child;

@@ -1,3 +1,5 @@
+//! Keys taken apart and put together.
+
 use super::*;
 use proptest::prelude::*;
 

@@ -175,6 +175,13 @@ impl fmt::Debug for JwtVerifier {
     }
 }
 
+impl fmt::Debug for JwtVerifierBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let issuers: Vec<_> = self.issuers.iter().map(|issuer| issuer.profile.sample_issuer()).collect();
+        f.debug_struct("JwtVerifierBuilder").field("issuers", &issuers).field("leeway", &self.leeway).finish()
+    }
+}
+
 fn overlap(one: &dyn Profile, other: &dyn Profile) -> bool {
     one.speaks_as(&other.sample_issuer()) || other.speaks_as(&one.sample_issuer())
 }
