@@ -6,7 +6,7 @@ export DIR KEEP ALL JSON LIMIT ONLY OUT
 SECONDS ?= 30
 patiently := .ci/patiently
 # Everywhere the same features, so that what all builds share is compiled once.
-features := --features transit
+features := --features transit,oidc
 
 .PHONY: help demo test fuzz bench growth lint docs deps
 .DEFAULT_GOAL := help
