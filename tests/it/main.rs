@@ -32,6 +32,8 @@ mod folders;
 mod golden;
 mod heard;
 mod isolation;
+#[cfg(feature = "oidc")]
+mod issuers;
 mod keepers;
 mod key_states;
 mod kills;
@@ -41,7 +43,7 @@ mod limits;
 mod long_values;
 mod matrix;
 #[path = "../support/mint.rs"]
-#[expect(dead_code, reason = "what else the tests of tokens need of it")]
+#[cfg_attr(not(feature = "oidc"), expect(dead_code, reason = "what else the tests of tokens need of it"))]
 mod mint;
 mod model;
 mod nonces;

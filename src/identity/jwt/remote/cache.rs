@@ -177,8 +177,10 @@ impl Attempt {
         let unfinished = Error::new(ErrorKind::Unavailable, "the attempt was not finished");
         let attempt = Self { cache, begun, present, outcome: Err(unfinished) };
         let thread = std::thread::Builder::new().name("strongroom-oidc".to_owned());
+        // What is told of it goes to whoever listens to the caller.
+        let listening = tracing::dispatcher::get_default(Clone::clone);
         // Where no thread can be made the attempt is dropped, and has failed.
-        drop(thread.spawn(move || attempt.run()));
+        drop(thread.spawn(move || tracing::dispatcher::with_default(&listening, || attempt.run())));
     }
 
     fn run(mut self) {
