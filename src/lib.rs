@@ -76,7 +76,7 @@
 //! - `backup` (default): [`backup`], for stores on disk.
 //! - `jwt` (default): [`identity::JwtVerifier`], which verifies signed tokens. Without it a service brings a
 //!   [`Verifier`](identity::Verifier) of its own.
-//! - `oidc`: [`identity::OidcKeys`], the keys of OpenID Connect issuers, fetched over HTTPS.
+//! - `oidc`: `OidcKeys` in [`identity`], the keys of OpenID Connect issuers, fetched over HTTPS.
 //! - `transit`: [`TransitRoots`], root keys in OpenBao or HashiCorp Vault.
 #![forbid(unsafe_code)]
 #![warn(clippy::unwrap_used)]

@@ -125,7 +125,8 @@ impl Cache {
             state = self.lock();
         }
         let must_wait = match state.serving(now) {
-            None => true,
+            // Who has just been told that the issuer does not answer need not all wait for it to say so again.
+            None => is_mine || !state.is_failing(now),
             // One caller waits for a key that may be there, and not everybody who invents one.
             Some(held) => is_mine && kid.is_some_and(|kid| !held.keys.contains(kid)),
         };
@@ -156,10 +157,15 @@ impl State {
         is_wanted && !self.is_fetching && !is_resting
     }
 
+    /// Whether it is known that there are no keys to be had at present.
+    fn is_failing(&self, now: &AsOf) -> bool {
+        self.failure.as_ref().is_some_and(|failure| !failure.news_until.has_passed(now))
+    }
+
     /// The keys that count: those within their time, or those within the limit while it is known that there are no others to
     /// be had.
     fn serving(&self, now: &AsOf) -> Option<&Held> {
-        let is_failing = self.failure.as_ref().is_some_and(|failure| !failure.news_until.has_passed(now));
+        let is_failing = self.is_failing(now);
         let until = |held: &Held| if is_failing { held.usable_until } else { held.fresh_until };
         self.held.as_ref().filter(|held| !until(held).has_passed(now))
     }

@@ -30,8 +30,8 @@ mod fetch;
 ///   [`Unavailable`](crate::identity::Rejection::Unavailable).
 /// - While the issuer does not answer, or answers what is not sound, the last set counts on, and no longer than
 ///   [`stale_limit`](OidcKeysBuilder::stale_limit) from when it was asked for.
-/// - A caller waits only if there is nothing that counts: for the very first set, and for the first after a long silence.
-///   An attempt ends within [`FETCH_PATIENCE`](Self::FETCH_PATIENCE).
+/// - Callers wait only if there is nothing that counts: for the very first set, and for the first after a long silence; and
+///   once the issuer is known not to answer, one of them. An attempt ends within [`FETCH_PATIENCE`](Self::FETCH_PATIENCE).
 ///
 /// It connects to the issuer's own host, and to those named by [`allow_host`](OidcKeysBuilder::allow_host); follows no
 /// redirect, heeds no proxy of the environment, and reads at most 1 MiB of each answer. The keys are read as strictly as

@@ -112,6 +112,27 @@ fn an_issuer_that_never_answered_is_asked_once_per_cool_down() {
 }
 
 #[test]
+fn behind_an_issuer_that_never_answered_one_caller_waits_for_each_further_attempt() {
+    let world = World::new();
+    world.answers.send(gone()).unwrap();
+    assert_eq!(world.ask("a"), None);
+    world.clock.advance(secs(30));
+    thread::scope(|scope| {
+        let asking = scope.spawn(|| world.ask("a"));
+        while world.asked() < 2 {
+            thread::sleep(Duration::from_millis(1));
+        }
+        for _ in 0..1000 {
+            assert_eq!(world.ask("a"), None, "at once");
+        }
+        assert!(!asking.is_finished());
+        world.answer(Ok(keys(&["a"])));
+        assert_eq!(asking.join().unwrap(), Some(true));
+    });
+    assert_eq!((world.ask("a"), world.asked()), (Some(true), 2));
+}
+
+#[test]
 fn from_half_of_its_time_on_a_set_is_renewed_and_nobody_waits() {
     let world = World::with(&["a"]);
     world.clock.advance(secs(149));
