@@ -6,7 +6,7 @@ export DIR KEEP ALL JSON LIMIT ONLY OUT BASE
 SECONDS ?= 30
 patiently := .ci/patiently
 # Everywhere the same features, so that what all builds share is compiled once.
-features := --features transit,testing
+features := --features transit,oidc,tokio,testing
 
 .PHONY: help demo test fuzz bench growth lint docs api semver deps
 .DEFAULT_GOAL := help

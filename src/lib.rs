@@ -21,7 +21,7 @@
 //! ```
 //! use serde::{Deserialize, Serialize};
 //! use strongroom::{CollectionDef, LocalRoots, Strongroom, TenantSpec};
-//! # use strongroom::identity::{Claims, Rejection, Verifier};
+//! # use strongroom::identity::{Claims, Rejection, SubjectKind, Verifier};
 //!
 //! #[derive(Serialize, Deserialize)]
 //! struct Message {
@@ -35,7 +35,7 @@
 //! #     fn verify(&self, credential: &str, now_secs: u64) -> Result<Claims, Rejection> {
 //! #         let roles = ["read", "write", "custodian"].map(|role| format!("strongroom.{role}")).to_vec();
 //! #         Ok(Claims { issuer: "https://id.example".into(), tenant: credential.into(), subject: "s".into(),
-//! #             expires_at_secs: now_secs + 60, roles, scopes: None })
+//! #             subject_kind: SubjectKind::Unknown, expires_at_secs: now_secs + 60, roles, scopes: None })
 //! #     }
 //! # }
 //! # fn main() -> strongroom::Result<()> {
@@ -83,6 +83,7 @@
 //! - `backup` (default): `strongroom::backup`, for stores on disk.
 //! - `jwt` (default): `identity::JwtVerifier`, which verifies signed tokens. Without it a service brings a
 //!   [`Verifier`](identity::Verifier) of its own.
+//! - `oidc`: `OidcKeys` in [`identity`], the keys of OpenID Connect issuers, fetched over HTTPS.
 //! - `transit`: `TransitRoots`, root keys in OpenBao or HashiCorp Vault.
 //! - `tokio`: `strongroom::aio`, the same for services on Tokio.
 //! - `testing`: `strongroom::testing`, a store in memory with an issuer of its own, for the tests of services and nothing
@@ -165,6 +166,8 @@ mod signing;
 mod metadata;
 mod traces;
 mod folder;
+#[cfg(any(feature = "transit", feature = "oidc"))]
+mod https;
 mod context;
 #[cfg(test)]
 mod test_kit;

@@ -9,6 +9,9 @@ pub mod changes {}
 #[doc = include_str!("keys.md")]
 pub mod keys {}
 
+#[doc = include_str!("identity.md")]
+pub mod identity {}
+
 #[doc = include_str!("roots.md")]
 pub mod roots {}
 

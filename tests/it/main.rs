@@ -37,6 +37,8 @@ mod folders;
 mod golden;
 mod heard;
 mod isolation;
+#[cfg(feature = "oidc")]
+mod issuers;
 mod keepers;
 mod key_states;
 mod kills;
@@ -46,7 +48,7 @@ mod limits;
 mod long_values;
 mod matrix;
 #[path = "../support/mint.rs"]
-#[expect(dead_code, reason = "what else the tests of tokens need of it")]
+#[cfg_attr(not(feature = "oidc"), expect(dead_code, reason = "what else the tests of tokens need of it"))]
 mod mint;
 mod model;
 mod nonces;
