@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use strongroom::identity::{Claims, Rejection, Verifier};
+use strongroom::identity::{Claims, Rejection, SubjectKind, Verifier};
 use strongroom::{Collection, CollectionDef, Durability, LocalRoots, Session, Strongroom, TenantSpec, aio};
 use support::turns::{is_test, rounds};
 
@@ -33,7 +33,15 @@ impl Verifier for Names {
     fn verify(&self, credential: &str, now_secs: u64) -> Result<Claims, Rejection> {
         let roles = ["read", "write", "custodian"].map(|role| format!("strongroom.{role}")).to_vec();
         let (issuer, tenant, subject) = ("i".to_owned(), credential.to_owned(), "s".to_owned());
-        Ok(Claims { issuer, tenant, subject, expires_at_secs: now_secs + 7200, roles, scopes: None })
+        Ok(Claims {
+            issuer,
+            tenant,
+            subject,
+            subject_kind: SubjectKind::Unknown,
+            expires_at_secs: now_secs + 7200,
+            roles,
+            scopes: None,
+        })
     }
 }
 
@@ -100,7 +108,7 @@ fn definition(work: Work) -> &'static CollectionDef<u64, Vec<u8>> {
 }
 
 fn is_put(work: Work, place: u64) -> bool {
-    matches!(work, Work::Put(_)) || matches!(work, Work::Mixed) && place % 10 == 0
+    matches!(work, Work::Put(_)) || matches!(work, Work::Mixed) && place.is_multiple_of(10)
 }
 
 /// What a service does without the async face.
