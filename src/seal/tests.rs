@@ -245,3 +245,16 @@ fn hidden_names_show_no_component_and_differ_by_parent() {
     }
     assert!((0..4).all(|cut| names.decode(&a[..cut]).is_err()));
 }
+
+#[test]
+fn a_version_is_48_hexadecimal_digits_and_reads_back_from_no_other_text() {
+    let bytes: [u8; NONCE_LEN] = std::array::from_fn(|at| u8::try_from(at * 11).unwrap());
+    let (version, text) = (Version::of_write(&bytes), "000b16212c37424d58636e79848f9aa5b0bbc6d1dce7f2fd");
+    assert_eq!(version.to_string(), text);
+    assert_eq!(text.parse::<Version>().unwrap(), version);
+    let others = [String::new(), text[1..].into(), text[2..].into(), format!("{text}0"), format!("{text}00")];
+    let others = others.into_iter().chain([text.to_uppercase(), text.replace('f', "g"), text.replace("00", "+0")]);
+    for other in others {
+        assert_eq!(other.parse::<Version>().unwrap_err().kind(), ErrorKind::Invalid, "{other}");
+    }
+}
