@@ -5,6 +5,7 @@ use super::authority::Authority;
 use super::definition::CollectionDef;
 use super::key::Key;
 use super::write::{self, Change, Expected};
+use crate::access::Right;
 use crate::engine::Durability;
 use crate::error::{Error, Result};
 
@@ -93,6 +94,8 @@ impl WriteBatch {
         value: Option<&V>,
         expected: Option<Expected>,
     ) -> Result<Self> {
+        // Before the collection is looked for, which who may only read would be told is not there.
+        self.authority.check(Right::Write)?;
         let draft = Draft::new(definition, key, value, expected)?;
         let info = super::resolve(&self.authority, definition)?;
         let change = draft.finish::<K>(&self.authority, &info)?;

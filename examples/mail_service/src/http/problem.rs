@@ -1,0 +1,88 @@
+//! What went wrong, as the API says it (RFC 9457).
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+use strongroom::{Error, ErrorKind};
+
+/// An answer that is a refusal: a status and a sentence. The sentence is the store's own, which holds no secret, or this
+/// service's.
+#[derive(Debug)]
+pub struct Problem {
+    status: StatusCode,
+    title: String,
+    detail: String,
+}
+
+impl Problem {
+    /// A refusal of the service's own.
+    pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        let title = status.canonical_reason().unwrap_or("Problem").to_owned();
+        Self { status, title, detail: detail.into() }
+    }
+
+    /// Nobody has said who asks, or the session has ended.
+    pub fn sign_in() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "sign in: the request needs a bearer token")
+    }
+
+    /// The request is wrong in itself.
+    pub fn bad_request(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, detail)
+    }
+
+    /// The same of a request that named the version it is about: a conflict is then a precondition that does not hold.
+    pub fn of_conditional(error: Error) -> Self {
+        match error.kind() {
+            ErrorKind::Conflict => Self { status: StatusCode::PRECONDITION_FAILED, ..error.into() },
+            _ => error.into(),
+        }
+    }
+
+    /// The status.
+    #[cfg(test)]
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+}
+
+/// The store's errors. Who may not, is told the same whether there is a tenant of that name or not.
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        let status = match error.kind() {
+            ErrorKind::Denied | ErrorKind::KeyRevoked => StatusCode::FORBIDDEN,
+            ErrorKind::Invalid => StatusCode::BAD_REQUEST,
+            ErrorKind::NotFound => StatusCode::NOT_FOUND,
+            ErrorKind::Conflict => StatusCode::CONFLICT,
+            ErrorKind::Throttled => StatusCode::TOO_MANY_REQUESTS,
+            ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            ErrorKind::KeyDestroyed => StatusCode::GONE,
+            ErrorKind::Closed => StatusCode::UNAUTHORIZED,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        if status.is_server_error() {
+            tracing::error!(kind = %error.kind(), "a request has failed");
+        }
+        Self { status, title: error.kind().to_string(), detail: error.to_string() }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let Self { status, title, detail } = self;
+        let body = json!({"type": "about:blank", "status": status.as_u16(), "title": title, "detail": detail});
+        let mut response = (status, body.to_string()).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        match status {
+            StatusCode::UNAUTHORIZED => {
+                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            _ => {}
+        }
+        response
+    }
+}
