@@ -39,7 +39,7 @@ const messagePath = () => `${folderPath(state.open.folder)}/messages/${state.ope
 
 function say(where, text) {
   for (const id of ["notice", "alert"]) at(id).hidden = true;
-  at(where).textContent = text;
+  at(where).textContent = text.charAt(0).toUpperCase() + text.slice(1);
   at(where).hidden = !text;
 }
 
@@ -100,7 +100,10 @@ function signOut() {
   token.drop();
   Object.assign(state, { tenant: "", folder: "inbox", folders: [], next: null, open: null });
   for (const id of ["messages", "folders", "attachments"]) at(id).replaceChildren();
-  for (const id of ["text", "subject", "from", "to"]) at(id).textContent = "";
+  for (const id of ["who", "folder-title", "text", "subject", "from", "to", "date", "expires"]) at(id).textContent = "";
+  for (const form of document.forms) form.reset();
+  at("target").replaceChildren();
+  closeMessage();
   at("mail-view").hidden = at("sign-out").hidden = at("who").hidden = true;
   at("sign-in-view").hidden = false;
 }
@@ -186,11 +189,12 @@ async function list(after) {
 
 function row(message, folder) {
   const who = folder === "sent" ? `To: ${message.to}` : message.from;
-  const mark = message.attachments ? `${message.subject || "(no subject)"} 📎` : message.subject || "(no subject)";
+  const files = message.attachments === 1 ? "1 file" : message.attachments ? `${message.attachments} files` : "";
   const button = element("button", { type: "button" },
     element("span", { className: "who", dir: "auto", textContent: who || "(nobody)" }),
     element("span", { className: "when", textContent: time(message.date_secs) }),
-    element("span", { className: "about", dir: "auto", textContent: mark }),
+    element("span", { className: "about", dir: "auto", textContent: message.subject || "(no subject)" }),
+    element("span", { className: "files", textContent: files }),
     element("span", { className: "start", dir: "auto", textContent: message.excerpt }));
   if (!message.seen) button.append(element("span", { className: "unseen", textContent: "not read yet" }));
   button.addEventListener("click", () => openMessage(folder, message.id, button).catch(explain));
@@ -304,7 +308,7 @@ on("send", "submit", async () => {
       at("compose").close();
       throw error;
     }
-    at("send-alert").textContent = error.message;
+    at("send-alert").textContent = error.message.charAt(0).toUpperCase() + error.message.slice(1);
     at("send-alert").hidden = false;
     return;
   }

@@ -63,7 +63,9 @@ impl From<Error> for Problem {
         if status.is_server_error() {
             tracing::error!(kind = %error.kind(), "a request has failed");
         }
-        Self { status, title: error.kind().to_string(), detail: error.to_string() }
+        let (title, sentence) = (error.kind().to_string(), error.to_string());
+        let detail = sentence.strip_prefix(&format!("{title}: ")).unwrap_or(&sentence).to_owned();
+        Self { status, title, detail }
     }
 }
 

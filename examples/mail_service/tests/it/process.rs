@@ -75,7 +75,7 @@ fn the_tool_imports_and_says_what_was_refused() {
     let run = import(&stage.token("fabrikam").unwrap());
     assert_eq!(run.status.code(), Some(1));
     let told = String::from_utf8_lossy(&run.stderr).into_owned();
-    assert!(told.contains("denied"), "{told}");
+    assert!(told.contains("does not entitle"), "{told}");
     stage.end().expect("it ends in order");
 }
 

@@ -31,15 +31,15 @@ fn messages(tenant: &str) -> Vec<Vec<u8>> {
         ),
         plain(
             3,
-            "From: =?KOI8-R?B?6dfBziDz3c/Lz9c=?= <ivan@partner.example>\nSubject: =?KOI8-R?B?88/C0sHOycU=?=\n\
+            "From: =?KOI8-R?B?6dfBziDwxdTSz9c=?= <ivan@partner.example>\nSubject: =?KOI8-R?B?88/C0sHOycU=?=\n\
              Content-Type: text/plain; charset=koi8-r\nContent-Transfer-Encoding: base64",
-            b"8M/M3sHTINcg0M/Ow8XExczY\n",
+            b"99PU0sXewSDXINDPzsXExczYzsnLLgo=\n",
         ),
         plain(
             4,
-            "From: =?ISO-2022-JP?B?GyRCO0tFRBsoQg==?= <yamada@partner.example>\nSubject: =?ISO-2022-JP?B?GyRCMnE1RBsoQg==?=\n\
+            "From: =?ISO-2022-JP?B?GyRCOzNFRBsoQg==?= <yamada@partner.example>\nSubject: =?ISO-2022-JP?B?GyRCMnE1RBsoQg==?=\n\
              Content-Type: text/plain; charset=iso-2022-jp",
-            b"\x1b$B2q5D$O8e8e!#\x1b(B\n",
+            b"\x1b$B2q5D$O8a8e!#\x1b(B\n",
         ),
         with_attachment(plain(
             5,
