@@ -5,6 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+/// Whole milliseconds since 1970, rounded down: `None` for a time before, and for one that is too far off.
+pub(crate) fn to_ms(time: SystemTime) -> Option<u64> {
+    time.duration_since(UNIX_EPOCH).ok().and_then(|since| u64::try_from(since.as_millis()).ok())
+}
+
+/// The time so many milliseconds after 1970, if the system has a word for it.
+pub(crate) fn from_ms(ms: u64) -> Option<SystemTime> {
+    UNIX_EPOCH.checked_add(Duration::from_millis(ms))
+}
+
 /// The two clocks that every deadline is held to.
 pub trait Clock: Send + Sync + 'static {
     /// Milliseconds since 1970-01-01T00:00:00Z.
@@ -43,6 +53,13 @@ impl Deadline {
     /// The present on both clocks.
     pub(crate) fn now(clock: &dyn Clock) -> Self {
         Self { wall_ms: clock.wall_ms(), monotonic_ms: clock.monotonic_ms() }
+    }
+
+    /// `span` before now on both clocks, as far as they go back.
+    pub(crate) fn ago(clock: &dyn Clock, span: Duration) -> Self {
+        let (now, span_ms) = (Self::now(clock), u64::try_from(span.as_millis()).unwrap_or(u64::MAX));
+        let ago = |at_ms: u64| at_ms.saturating_sub(span_ms);
+        Self { wall_ms: ago(now.wall_ms), monotonic_ms: ago(now.monotonic_ms) }
     }
 
     /// The same, later by `span`.

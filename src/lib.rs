@@ -77,6 +77,7 @@
 //! - `jwt` (default): [`identity::JwtVerifier`], which verifies signed tokens. Without it a service brings a
 //!   [`Verifier`](identity::Verifier) of its own.
 //! - `transit`: [`TransitRoots`], root keys in OpenBao or HashiCorp Vault.
+//! - `tokio`: [`aio`], the same for services on Tokio.
 #![forbid(unsafe_code)]
 #![warn(clippy::unwrap_used)]
 
@@ -92,6 +93,10 @@ mod layers;
 pub mod bench;
 #[cfg(fuzzing)]
 pub mod fuzz;
+
+// The front door for async services
+#[cfg(feature = "tokio")]
+pub mod aio;
 
 // Front door
 mod strongroom;
@@ -157,7 +162,7 @@ pub use cells::{Budgets, CellStats};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use collection::{
     Collection, CollectionDef, CollectionSummary, Component, Entry, Expected, KEY_MAX_COMPONENTS, KEY_MAX_LEN, Key,
-    KeyMode, Prefix, Scan, VALUE_MAX_LEN, WriteBatch,
+    KeyMode, Prefix, PutOptions, Scan, Transaction, VALUE_MAX_LEN, WriteBatch,
 };
 pub use custody::{
     AccessStatus, Blocker, CanDestroy, Custody, Destroyable, Finding, GenerationState, GenerationStatus, Grade, Health,

@@ -6,8 +6,12 @@ use std::time::Duration;
 use crate::access::Right;
 use crate::access::VerifiedIdentity;
 use crate::clock::{Clock, Deadline};
-use crate::collection::{Authority, Collection, CollectionDef, CollectionSummary, Key, WriteBatch};
-use crate::error::Result;
+use crate::collection::{
+    Authority, Collection, CollectionDef, CollectionSummary, Key, Transaction, WriteBatch, transact,
+};
+use crate::error::{Error, Result};
+#[cfg(feature = "tokio")]
+use crate::name::Incarnation;
 use crate::name::TenantName;
 
 /// One actor, one tenant, one deadline. Made by [`Strongroom::session`](crate::Strongroom::session) and by nothing
@@ -93,9 +97,48 @@ impl Session {
         self.authority.lease().map(|(until, clock)| KeyLease { until, clock })
     }
 
+    /// As [`collection`](Self::collection), if it has been opened before: without waiting for anybody.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn collection_at_hand<K: Key, V>(
+        &self,
+        definition: &CollectionDef<K, V>,
+    ) -> Option<Result<Collection<K, V>>> {
+        Collection::open_at_hand(&self.authority, definition)
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(crate) fn incarnation(&self) -> Incarnation {
+        self.authority.tenant().incarnation()
+    }
+
+    /// Whether reading, or writing too, waits for no key service and opens no cell.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn is_at_hand(&self, for_writing: bool) -> bool {
+        self.authority.tenant().is_at_hand(for_writing)
+    }
+
     /// Begins a batch.
     pub fn batch(&self) -> WriteBatch {
         WriteBatch::new(self.authority.clone())
+    }
+
+    /// Begins a transaction.
+    pub fn transaction(&self) -> Transaction {
+        Transaction::new(self.authority.clone())
+    }
+
+    /// Does `work` in a transaction and commits it. If somebody else has changed meanwhile what it has read, it is done
+    /// again, in a new transaction and after a short pause, up to 32 times, within a second or so of pauses. So `work` must do
+    /// nothing but read and change records through the transaction, or nothing that may not be done twice.
+    ///
+    /// What `work` fails with is what this fails with, at once, a `Conflict` too; nothing is changed then. Its error can be
+    /// of any type that an [`Error`](crate::Error) turns into.
+    ///
+    /// # Errors
+    /// Those of `work`. [`Throttled`](crate::ErrorKind::Throttled) if what it reads is being changed too often: nothing was
+    /// changed. Else as [`Transaction::commit`].
+    pub fn transact<T, E: From<Error>>(&self, work: impl FnMut(&mut Transaction) -> Result<T, E>) -> Result<T, E> {
+        transact(&self.authority, work)
     }
 }
 

@@ -2,8 +2,9 @@
 //! one function for each of its rounds ([`tend`]), which tests call on a clock of their own.
 //!
 //! A round drops keys that nobody uses, writes down refusals, tries unclean boxes again, carries out purges, goes on with sweeps that are not
-//! finished, within a budget of bytes for all tenants together, and rotates keys that have reached their age. Of idle
-//! tenants it asks no root key before something is due: when, stands in the store's own rows.
+//! finished and with the search for records that have expired, each within a budget of bytes for all tenants together, and
+//! rotates keys that have reached their age. Of idle tenants it asks no root key before something is due: when, stands in
+//! the store's own rows.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
@@ -12,10 +13,13 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::audit::{Act, Actor, Event};
+use crate::cells::Budgets;
 use crate::clock::{Clock, Deadline};
+use crate::collection::collect_page;
 use crate::directory::{Directory, Tenant, Upkeep};
 use crate::engine::Durability;
 use crate::error::{Error, Result};
+use crate::keys::Ring;
 use crate::reseal::{Outcome, Sweeper};
 
 /// How often the thread looks whether something is to be done.
@@ -24,6 +28,10 @@ const ROUND_EVERY: Duration = Duration::from_secs(1);
 const BOXES_EVERY: Duration = Duration::from_secs(60);
 /// Rings that are opened in a round because they may be due.
 const ROTATIONS_PER_ROUND: usize = 16;
+/// Tenants whom nobody uses and whose keys are asked for in a round, to search their records.
+const SEARCHES_PER_ROUND: usize = 16;
+/// How many times as seldom those are searched.
+const SELDOM: u32 = 24;
 /// How long a tenant is left alone after something failed for it.
 const RETRY_AFTER: Duration = Duration::from_secs(60);
 /// How much of the budget may be saved up, in seconds: after a pause nothing is made up for at once.
@@ -34,19 +42,29 @@ pub(crate) struct Steward {
     directory: Weak<Directory>,
     clock: Arc<dyn Clock>,
     store_is_open: Arc<AtomicBool>,
-    bytes_per_second: u64,
+    expiry_every: Duration,
     rounds: Mutex<Rounds>,
 }
 
 struct Rounds {
     boxes: Deadline,
-    /// Until when the last round has spent the budget.
-    spent_until_ms: u64,
+    reseals: Allowance,
+    searches: Allowance,
     /// Tenants to whom something failed.
     resting: Vec<(Weak<Tenant>, Deadline)>,
     /// Whose turn it is.
     turn: usize,
 }
+
+/// Bytes a second, and until when the last round has spent them.
+#[derive(Clone, Copy)]
+struct Allowance {
+    bytes_per_second: u64,
+    spent_until_ms: u64,
+}
+
+/// A page of a tenant's work: bytes that it took, and whether there is more to do.
+type Page = (u64, bool);
 
 /// The thread. It ends when this is dropped, and whatever it held of the store is released then.
 pub(crate) struct Shift {
@@ -61,16 +79,18 @@ impl Steward {
         directory: &Arc<Directory>,
         clock: Arc<dyn Clock>,
         store_is_open: Arc<AtomicBool>,
-        bytes_per_second: u64,
+        budgets: &Budgets,
     ) -> Arc<Self> {
+        let of = |bytes_per_second| Allowance { bytes_per_second, spent_until_ms: clock.monotonic_ms() };
         let rounds = Rounds {
             boxes: Deadline::after(&*clock, BOXES_EVERY),
-            spent_until_ms: clock.monotonic_ms(),
+            reseals: of(budgets.reseal_rate),
+            searches: of(budgets.expiry_rate),
             resting: Vec::new(),
             turn: 0,
         };
-        let directory = Arc::downgrade(directory);
-        Arc::new(Self { directory, clock, store_is_open, bytes_per_second, rounds: Mutex::new(rounds) })
+        let (directory, expiry_every) = (Arc::downgrade(directory), budgets.expiry_every);
+        Arc::new(Self { directory, clock, store_is_open, expiry_every, rounds: Mutex::new(rounds) })
     }
 
     /// Begins to do a round every second.
@@ -105,6 +125,7 @@ impl Steward {
             self.attempt(&mut rounds, tenant, || rotate(&directory, tenant, now_secs));
         }
         self.go_on_with_sweeps(&mut rounds, &directory, tenants.into_iter().map(|(tenant, _)| tenant).collect());
+        self.search_for_expired(&mut rounds, &directory);
     }
 
     /// Purges whose time has come, and those that a crash has left. One that fails is tried again after a minute. The search
@@ -134,26 +155,70 @@ impl Steward {
         }
     }
 
-    /// A page of each tenant's sweep in turn, while the budget lasts.
+    /// A page of each tenant's sweep in turn.
     fn go_on_with_sweeps(&self, rounds: &mut Rounds, directory: &Directory, mut tenants: Vec<Arc<Tenant>>) {
         tenants.retain(|tenant| directory.upkeep(tenant).sweep.is_some() && !tenant.is_attended());
+        let allowance = rounds.reseals;
+        rounds.reseals = self.take_turns(rounds, allowance, tenants, |tenant| {
+            let step = Sweeper::new(directory, tenant)?.step()?;
+            if step.outcome == Outcome::Complete {
+                finish(directory, tenant)?;
+            }
+            Ok((step.bytes, matches!(step.outcome, Outcome::UnderWay | Outcome::Again)))
+        });
+    }
+
+    /// A page of each tenant's records in turn, of those that may expire, so that those that have are removed.
+    fn search_for_expired(&self, rounds: &mut Rounds, directory: &Directory) {
+        let mut tenants = directory.expiring_tenants();
+        tenants.retain(|tenant| {
+            let is_due = tenant.expiring().is_due(&*self.clock, self.expiry_every);
+            is_due && tenant.check_active().is_ok() && !rounds.is_resting(tenant)
+        });
+        let (allowance, mut may_ask) = (rounds.searches, SEARCHES_PER_ROUND);
+        rounds.searches = self.take_turns(rounds, allowance, tenants, |tenant| {
+            let Some(ring) = self.ring_for_search(tenant, &mut may_ask)? else { return Ok((0, false)) };
+            collect_page(directory, tenant, &ring).map(|step| (step.bytes, step.goes_on))
+        });
+    }
+
+    /// The ring of a tenant whose records are to be searched: as sessions have it in memory, or, for one whom nobody has
+    /// used for long, asked for. `None` if it is not time for that.
+    fn ring_for_search(&self, tenant: &Tenant, may_ask: &mut usize) -> Result<Option<Arc<Ring>>> {
+        if let Some(ring) = tenant.ring_in_use() {
+            return Ok(Some(ring));
+        }
+        if *may_ask == 0 || !tenant.expiring().has_rested(&*self.clock, self.expiry_every.saturating_mul(SELDOM)) {
+            return Ok(None);
+        }
+        *may_ask -= 1;
+        tenant.ring_for_upkeep().map(|(ring, _)| Some(ring))
+    }
+
+    /// A page of each tenant's work in turn, while the allowance lasts. Returns what is left of it.
+    fn take_turns(
+        &self,
+        rounds: &mut Rounds,
+        Allowance { bytes_per_second, spent_until_ms }: Allowance,
+        mut tenants: Vec<Arc<Tenant>>,
+        mut work: impl FnMut(&Arc<Tenant>) -> Result<Page>,
+    ) -> Allowance {
         let now_ms = self.clock.monotonic_ms();
-        rounds.spent_until_ms = rounds.spent_until_ms.max(now_ms.saturating_sub(SAVED_UP_SECS * 1000));
-        while rounds.spent_until_ms < now_ms && !tenants.is_empty() && self.is_open() {
+        let mut spent_until_ms = spent_until_ms.max(now_ms.saturating_sub(SAVED_UP_SECS * 1000));
+        while spent_until_ms < now_ms && !tenants.is_empty() && self.is_open() {
             rounds.turn = rounds.turn.wrapping_add(1);
             let place = rounds.turn % tenants.len();
             let (mut bytes, mut goes_on) = (0, false);
             self.attempt(rounds, &tenants[place], || {
-                let step = Sweeper::new(directory, &tenants[place])?.step()?;
-                bytes = step.bytes;
-                goes_on = matches!(step.outcome, Outcome::UnderWay | Outcome::Again);
-                if step.outcome == Outcome::Complete { finish(directory, &tenants[place]) } else { Ok(()) }
+                (bytes, goes_on) = work(&tenants[place])?;
+                Ok(())
             });
-            rounds.spent_until_ms += (bytes.saturating_mul(1000) / self.bytes_per_second).max(1);
+            spent_until_ms += (bytes.saturating_mul(1000) / bytes_per_second).max(1);
             if !goes_on {
                 tenants.remove(place);
             }
         }
+        Allowance { bytes_per_second, spent_until_ms }
     }
 }
 

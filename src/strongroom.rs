@@ -37,6 +37,24 @@ pub struct Strongroom {
     _shift: Arc<Shift>,
 }
 
+/// Somebody whose credential speaks for a tenant, before that tenant's door. Made by [`Strongroom::identify`] alone.
+pub(crate) struct Admission {
+    identity: access::VerifiedIdentity,
+    tenant: Arc<Tenant>,
+}
+
+#[cfg(feature = "tokio")]
+impl Admission {
+    pub(crate) fn tenant(&self) -> Arc<Tenant> {
+        self.tenant.clone()
+    }
+
+    /// Whether going on waits for no key service and opens no cell.
+    pub(crate) fn is_at_hand(&self) -> bool {
+        self.tenant.check_active().is_ok() && self.tenant.is_at_hand(false)
+    }
+}
+
 /// How a store is opened. Required things are arguments of [`Strongroom::builder`]; everything here has a default,
 /// and the chapter on defaults says why it is what it is.
 #[must_use = "a builder does nothing until it opens a store"]
@@ -80,13 +98,7 @@ impl Strongroom {
     /// [`KeyRevoked`](crate::ErrorKind::KeyRevoked), [`Unavailable`](crate::ErrorKind::Unavailable) as the root keys
     /// answer, the former also while the tenant's custodians have [revoked](TenantCustody::revoke) access; [`Corrupt`](crate::ErrorKind::Corrupt) if the tenant's cell or ring is damaged.
     pub fn session(&self, credential: &str, tenant: &str) -> Result<Session> {
-        let found = self.directory.find(tenant);
-        let door = self.door(Act::SESSIONS_REFUSED, found.as_deref());
-        let identity = door.verify(credential)?;
-        // Compared in either case, so that an unknown tenant takes the way of a forbidden one.
-        let speakers = found.as_ref().map_or(&[][..], |tenant| tenant.speakers());
-        door.admits(identity.check_speaks_for(speakers), "the credential does not speak for the tenant")?;
-        self.admit(identity, &found.ok_or_else(Error::denied)?)
+        self.admit(self.identify(credential, tenant)?)
     }
 
     /// Opens a session of the tenant that the credential itself speaks for.
@@ -95,13 +107,7 @@ impl Strongroom {
     /// [`Denied`](crate::ErrorKind::Denied) if it speaks for none; [`Invalid`](crate::ErrorKind::Invalid) if it
     /// speaks for several, so that one must be named. Else as [`session`](Self::session).
     pub fn home_session(&self, credential: &str) -> Result<Session> {
-        let door = self.door(Act::SESSIONS_REFUSED, None);
-        let identity = door.verify(credential)?;
-        match self.directory.of_speaker(identity.speaker()).as_slice() {
-            [] => door.admits(Err(Error::denied()), "the credential speaks for no tenant"),
-            [tenant] => self.admit(identity, tenant),
-            _ => Err(Error::invalid("the credential speaks for several tenants; name one")),
-        }
+        self.admit(self.identify_at_home(credential)?)
     }
 
     /// Opens the custodian's door for the bearer of `credential`.
@@ -163,8 +169,9 @@ impl Strongroom {
 
     /// Does now what the store does by itself every second while a handle of this type lives: drops keys that nobody uses,
     /// rotates keys that have reached the age of their tenant's [`Rules`](crate::Rules), goes on with unfinished
-    /// reseals within [`Budgets::reseal_rate`](crate::Budgets::reseal_rate). For tests on a clock of their own; what
-    /// fails is logged, and tried again.
+    /// reseals within [`Budgets::reseal_rate`](crate::Budgets::reseal_rate), removes records that have expired within
+    /// [`Budgets::expiry_rate`](crate::Budgets::expiry_rate). For tests on a clock of their own; what fails is logged, and
+    /// tried again.
     pub fn tend(&self) {
         self.steward.tend();
     }
@@ -194,11 +201,34 @@ impl Strongroom {
         Door { room: self, refusals, trail: tenant.map_or_else(|| trails.of_store(), Tenant::incarnation) }
     }
 
-    fn admit(&self, identity: access::VerifiedIdentity, tenant: &Arc<Tenant>) -> Result<Session> {
+    /// The first half of a session: whose credential it is, and whether that speaks for the tenant.
+    pub(crate) fn identify(&self, credential: &str, tenant: &str) -> Result<Admission> {
+        let found = self.directory.find(tenant);
+        let door = self.door(Act::SESSIONS_REFUSED, found.as_deref());
+        let identity = door.verify(credential)?;
+        // Compared in either case, so that an unknown tenant takes the way of a forbidden one.
+        let speakers = found.as_ref().map_or(&[][..], |tenant| tenant.speakers());
+        door.admits(identity.check_speaks_for(speakers), "the credential does not speak for the tenant")?;
+        Ok(Admission { identity, tenant: found.ok_or_else(Error::denied)? })
+    }
+
+    /// The same, of the tenant that the credential itself speaks for.
+    pub(crate) fn identify_at_home(&self, credential: &str) -> Result<Admission> {
+        let door = self.door(Act::SESSIONS_REFUSED, None);
+        let identity = door.verify(credential)?;
+        match self.directory.of_speaker(identity.speaker()).as_slice() {
+            [] => door.admits(Err(Error::denied()), "the credential speaks for no tenant"),
+            [tenant] => Ok(Admission { identity, tenant: tenant.clone() }),
+            _ => Err(Error::invalid("the credential speaks for several tenants; name one")),
+        }
+    }
+
+    /// The second half: the tenant is open, and its keys and catalog are there. The root keys may be asked.
+    pub(crate) fn admit(&self, Admission { identity, tenant }: Admission) -> Result<Session> {
         self.directory.sweep();
         tenant.knock();
-        self.door(Act::SESSIONS_REFUSED, Some(tenant)).admits(tenant.check_active(), "the tenant is closed")?;
-        let catalog = self.catalogs.get(&self.directory, tenant)?;
+        self.door(Act::SESSIONS_REFUSED, Some(&tenant)).admits(tenant.check_active(), "the tenant is closed")?;
+        let catalog = self.catalogs.get(&self.directory, &tenant)?;
         let (clock, entropy) = (self.clock.clone(), self.entropy.clone());
         let authority = Authority::grant(Arc::new(identity), catalog, clock, entropy, self.is_open.clone())?;
         metrics::counter!("strongroom_sessions_total").increment(1);
@@ -319,7 +349,7 @@ impl Builder {
         if !(1..=BOXES_MAX).contains(&self.boxes_per_cell) {
             return Err(Error::invalid("a cell has 1 to 4,096 boxes"));
         }
-        let (active_tenants, reseal_rate) = (self.budgets.active_tenants, self.budgets.reseal_rate);
+        let budgets = self.budgets.clone();
         let policy = Policy::service_managed(RootId::new(self.service_root)?);
         let regions = cells::read_regions(self.regions)?;
         let cells = match &self.home {
@@ -335,11 +365,11 @@ impl Builder {
         let (clock, entropy) = (self.clock, self.entropy);
         let directory = Directory::open(Arc::new(cells), self.roots, policy, clock.clone(), entropy.clone())?;
         let is_open = Arc::new(AtomicBool::new(true));
-        let steward = Steward::new(&directory, clock.clone(), is_open.clone(), reseal_rate);
+        let steward = Steward::new(&directory, clock.clone(), is_open.clone(), &budgets);
         let shift = Arc::new(steward.begin()?);
         Ok(Strongroom {
             directory,
-            catalogs: Arc::new(Catalogs::new(active_tenants)),
+            catalogs: Arc::new(Catalogs::new(budgets.active_tenants)),
             verifier: self.verifier,
             service: self.service.into(),
             clock,

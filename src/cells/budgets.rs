@@ -24,6 +24,8 @@ pub struct Budgets {
     pub(crate) background_rate: u64,
     pub(crate) active_tenants: usize,
     pub(crate) reseal_rate: u64,
+    pub(crate) expiry_rate: u64,
+    pub(crate) expiry_every: Duration,
     pub(crate) idle: Duration,
 }
 
@@ -37,6 +39,8 @@ impl Default for Budgets {
             background_rate: 256 << 20,
             active_tenants: 10_000,
             reseal_rate: 16 << 20,
+            expiry_rate: 4 << 20,
+            expiry_every: Duration::from_secs(3600),
             idle: Duration::from_secs(60),
         }
     }
@@ -89,6 +93,21 @@ impl Budgets {
     /// [`reseal`](crate::TenantCustody::reseal) takes is for its plan to say.
     pub fn reseal_rate(mut self, bytes_per_second: u64) -> Self {
         self.reseal_rate = bytes_per_second.max(64 << 10);
+        self
+    }
+
+    /// Bytes a second that the store may read, for all tenants together, in search of records that have expired; 4 MiB
+    /// unless said otherwise. Readers do not wait for it: what has expired is hidden from them at once.
+    pub fn expiry_rate(mut self, bytes_per_second: u64) -> Self {
+        self.expiry_rate = bytes_per_second.max(64 << 10);
+        self
+    }
+
+    /// How long after one search through a tenant's records that expire the next one begins, if something has expired: an
+    /// hour unless said otherwise, a minute at least. A tenant whom nobody uses is searched 24 times as seldom, because its
+    /// root keys must be asked for it.
+    pub fn expiry_every(mut self, span: Duration) -> Self {
+        self.expiry_every = span.max(Duration::from_secs(60));
         self
     }
 

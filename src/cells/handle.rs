@@ -43,6 +43,20 @@ impl BoxHandle {
         Ok(reader)
     }
 
+    /// The same if it is open, without waiting for anybody.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn reader_at_hand(&self) -> Option<Arc<dyn Reader>> {
+        let known = self.reader.read().unwrap_or_else(PoisonError::into_inner).as_ref().and_then(Weak::upgrade);
+        known.filter(|reader| reader.is_current())
+    }
+
+    /// Whether the box's cell is open for writing.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn is_engine_at_hand(&self) -> bool {
+        let known = self.engine.read().unwrap_or_else(PoisonError::into_inner).as_ref().and_then(Weak::upgrade);
+        known.is_some_and(|engine| engine.is_current())
+    }
+
     /// A snapshot of the box: one that moves along if the cell is opened for writing meanwhile.
     pub(crate) fn view(&self) -> Result<Box<dyn View>> {
         loop {

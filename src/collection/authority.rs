@@ -9,6 +9,7 @@ use crate::clock::{Clock, Deadline};
 use crate::directory::{Tenant, Writing};
 use crate::entropy::Entropy;
 use crate::error::{Error, ErrorKind, Result};
+use crate::seal::Record;
 
 /// One actor, one tenant, one deadline. A cheap handle.
 #[derive(Clone)]
@@ -58,6 +59,20 @@ impl Authority {
         self.identity.check_right(Right::Read).or_else(|_| self.identity.check_right(Right::Write))?;
         let until = self.catalog.lease()?;
         Ok((until, self.clock.clone()))
+    }
+
+    /// The record, unless it has expired by the store's clock: then it is as good as gone.
+    pub(crate) fn unexpired(&self, record: Record) -> Option<Record> {
+        (!self.has_expired(record.expires_ms())).then_some(record)
+    }
+
+    /// Whether a time has come, in milliseconds since 1970. At the millisecond itself it has.
+    pub(crate) fn has_expired(&self, expires_ms: Option<u64>) -> bool {
+        expires_ms.is_some_and(|expires_ms| expires_ms <= self.clock.wall_ms())
+    }
+
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.clock
     }
 
     pub(crate) fn identity(&self) -> &VerifiedIdentity {

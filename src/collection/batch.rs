@@ -4,14 +4,15 @@ use super::Draft;
 use super::authority::Authority;
 use super::definition::CollectionDef;
 use super::key::Key;
+use super::options::PutOptions;
 use super::write::{self, Change, Expected};
 use crate::access::Right;
 use crate::engine::Durability;
 use crate::error::{Error, Result};
 
 /// The most changes of a batch, and the most bytes of their keys and values.
-const CHANGES_MAX: usize = 65_536;
-const BYTES_MAX: usize = 64 << 20;
+pub(super) const CHANGES_MAX: usize = 65_536;
+pub(super) const BYTES_MAX: usize = 64 << 20;
 
 /// A batch under construction. [`commit`](Self::commit) applies it; dropping it changes no record.
 #[must_use = "a batch changes no record until it is committed"]
@@ -33,7 +34,22 @@ impl WriteBatch {
     /// [`Invalid`](crate::ErrorKind::Invalid) past a limit: of a key, of a value, of 65,536 changes or 64 MiB of
     /// stored keys and values. The batch is gone; nothing was written.
     pub fn put<K: Key, V>(self, collection: &CollectionDef<K, V>, key: &K::Ref<'_>, value: &V) -> Result<Self> {
-        self.change(collection, key, Some(value), None)
+        self.change(collection, key, Some(value), PutOptions::new())
+    }
+
+    /// Sets the value of `key` as the options say; an expectation of theirs is one of the whole batch, of what was there
+    /// before it. When the record expires is settled here: one whose time comes before the commit is gone at once.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put), and [`Invalid`](crate::ErrorKind::Invalid) if it would expire in the past.
+    pub fn put_with<K: Key, V>(
+        self,
+        collection: &CollectionDef<K, V>,
+        key: &K::Ref<'_>,
+        value: &V,
+        options: PutOptions,
+    ) -> Result<Self> {
+        self.change(collection, key, Some(value), options)
     }
 
     /// Sets the value of `key`, and makes the whole batch depend on what was there before it.
@@ -47,7 +63,7 @@ impl WriteBatch {
         value: &V,
         expected: impl Into<Expected>,
     ) -> Result<Self> {
-        self.change(collection, key, Some(value), Some(expected.into()))
+        self.change(collection, key, Some(value), PutOptions::new().expecting(expected))
     }
 
     /// Removes the record of `key`, if there is one.
@@ -55,7 +71,7 @@ impl WriteBatch {
     /// # Errors
     /// As [`put`](Self::put).
     pub fn delete<K: Key, V>(self, collection: &CollectionDef<K, V>, key: &K::Ref<'_>) -> Result<Self> {
-        self.change(collection, key, None, None)
+        self.change(collection, key, None, PutOptions::new())
     }
 
     /// Removes the record of `key`, and makes the whole batch depend on what was there before it.
@@ -68,7 +84,7 @@ impl WriteBatch {
         key: &K::Ref<'_>,
         expected: impl Into<Expected>,
     ) -> Result<Self> {
-        self.change(collection, key, None, Some(expected.into()))
+        self.change(collection, key, None, PutOptions::new().expecting(expected))
     }
 
     /// How durable the batch is when [`commit`](Self::commit) returns; [`Durability::Synced`] unless said here,
@@ -92,14 +108,14 @@ impl WriteBatch {
         definition: &CollectionDef<K, V>,
         key: &K::Ref<'_>,
         value: Option<&V>,
-        expected: Option<Expected>,
+        options: PutOptions,
     ) -> Result<Self> {
         // Before the collection is looked for, which who may only read would be told is not there.
         self.authority.check(Right::Write)?;
-        let draft = Draft::new(definition, key, value, expected)?;
+        let draft = Draft::new(definition, key, value, options)?;
         let info = super::resolve(&self.authority, definition)?;
         let change = draft.finish::<K>(&self.authority, &info)?;
-        self.bytes += change.engine_key.len() + change.value.as_ref().map_or(0, |value| value.len());
+        self.bytes += change.engine_key.len() + change.deed.len();
         if self.changes.len() == CHANGES_MAX || self.bytes > BYTES_MAX {
             return Err(Error::invalid("a batch has at most 65,536 changes and 64 MiB of keys and values"));
         }

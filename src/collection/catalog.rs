@@ -25,6 +25,7 @@ const LAST_ID: u32 = u32::MAX - 1;
 pub(super) const ENTRY: &[u8] = b"collection";
 pub(super) const COUNTER: &[u8] = b"last id";
 const CHUNKED: &[u8] = b"chunked";
+pub(super) const EXPIRING: &[u8] = b"expiring";
 
 /// A tenant's collections, and the tenant.
 pub(crate) struct Catalog {
@@ -46,6 +47,15 @@ pub(super) struct Info {
     /// Whether values of this collection may lie in chunks, so that whoever changes a record must look at it first.
     /// Set once, while no write is under way: during a write it does not change.
     is_chunked: AtomicBool,
+    /// Whether records of this collection may expire, so that somebody must look for those that have.
+    is_expiring: AtomicBool,
+}
+
+/// What the catalog has noted of a collection since it was made.
+#[derive(Default)]
+struct Marks {
+    chunked: bool,
+    expiring: bool,
 }
 
 /// The record of a collection in the catalog.
@@ -119,6 +129,12 @@ impl Catalog {
         found.map(|info| info.of_shape(shape)).transpose()
     }
 
+    /// The same, if it is known.
+    #[cfg(feature = "tokio")]
+    pub(super) fn find_at_hand(&self, name: &str, shape: &Shape) -> Option<Result<Arc<Info>>> {
+        Some(self.recall(name)?.of_shape(shape))
+    }
+
     /// The collection of this name, made if it is not there.
     pub(super) fn find_or_create(&self, name: &str, shape: &Shape, entropy: &dyn Entropy) -> Result<Arc<Info>> {
         check_name(name)?;
@@ -133,7 +149,7 @@ impl Catalog {
         // After the catalog, so that a stamp never promises what a crash has kept from being; and without the tenant's
         // gate, for which a suspension waits while it holds the directory.
         self.directory.stamp(&self.tenant)?;
-        Ok(self.remember(entry, false))
+        Ok(self.remember(entry, &Marks::default()))
     }
 
     fn make(&self, name: &str, shape: &Shape, entropy: &dyn Entropy) -> Result<Entry> {
@@ -179,6 +195,8 @@ impl Catalog {
             chunks::delete_all(&mut batch, self.tenant.keyspace(), info.id);
             self.table().delete(&mut batch, ring, &[CHUNKED, &prefix])?;
         }
+        // Whether it is there or not: it may have been written a moment ago.
+        self.table().delete(&mut batch, ring, &[EXPIRING, &prefix])?;
         self.tenant.writer()?.apply(batch)?;
         *dropped = true;
         self.known.write().unwrap_or_else(PoisonError::into_inner).remove(name);
@@ -200,6 +218,23 @@ impl Catalog {
         self.table().put(&mut batch, writing.ring(), entropy, &[CHUNKED, &info.id.to_be_bytes()], &info.id)?;
         self.tenant.writer()?.apply(batch)?;
         info.is_chunked.store(true, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// Says, durably and before the first of them is written, that records of a collection may expire.
+    pub(super) fn mark_expiring(&self, info: &Info, entropy: &dyn Entropy) -> Result<()> {
+        if info.is_expiring.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        let writing = self.tenant.begin_write()?;
+        let stays = info.begin_write()?;
+        let mut batch = Batch::new(Durability::Synced);
+        self.table().put(&mut batch, writing.ring(), entropy, &[EXPIRING, &info.id.to_be_bytes()], &info.id)?;
+        self.tenant.writer()?.apply(batch)?;
+        // Without the tenant's gate, as the stamp. After a crash in between whoever looks the collection up says it.
+        drop((stays, writing));
+        self.directory.note_expiring(&self.tenant)?;
+        info.is_expiring.store(true, Ordering::SeqCst);
         Ok(())
     }
 
@@ -244,12 +279,19 @@ impl Catalog {
         let Some(entry) = self.table().get::<Entry>(&*reader, &ring, &[ENTRY, name.as_bytes()])? else {
             return Ok(None);
         };
-        let is_chunked = self.table().get::<u32>(&*reader, &ring, &[CHUNKED, &entry.id.to_be_bytes()])?.is_some();
-        Ok(Some(self.remember(entry, is_chunked)))
+        let id = entry.id.to_be_bytes();
+        let is_marked = |mark| self.table().get::<u32>(&*reader, &ring, &[mark, &id]).map(|row| row.is_some());
+        let marks = Marks { chunked: is_marked(CHUNKED)?, expiring: is_marked(EXPIRING)? };
+        // A tenant that came from a backup may not be known for it. Nobody is kept from reading for that.
+        if let (true, Err(error)) = (marks.expiring, self.directory.note_expiring(&self.tenant)) {
+            tracing::warn!(%error, "that records of a tenant expire could not be noted");
+        }
+        Ok(Some(self.remember(entry, &marks)))
     }
 
-    fn remember(&self, Entry { id, name, shape }: Entry, is_chunked: bool) -> Arc<Info> {
-        let info = Info { id, shape, dropped: RwLock::new(false), is_chunked: AtomicBool::new(is_chunked) };
+    fn remember(&self, Entry { id, name, shape }: Entry, marks: &Marks) -> Arc<Info> {
+        let (is_chunked, is_expiring) = (AtomicBool::new(marks.chunked), AtomicBool::new(marks.expiring));
+        let info = Info { id, shape, dropped: RwLock::new(false), is_chunked, is_expiring };
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         known.entry(name).or_insert_with(|| Arc::new(info)).clone()
     }
@@ -274,6 +316,12 @@ impl Info {
 
     pub(super) fn is_chunked(&self) -> bool {
         self.is_chunked.load(Ordering::SeqCst)
+    }
+
+    /// Whether it is there, as far as that can be said without waiting for whoever drops it.
+    #[cfg(feature = "tokio")]
+    pub(super) fn is_there_at_hand(&self) -> bool {
+        self.dropped.try_read().is_ok_and(|dropped| !*dropped)
     }
 
     pub(super) fn check_not_dropped(&self) -> Result<()> {

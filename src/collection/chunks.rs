@@ -59,13 +59,20 @@ impl Object {
         (0u32..).take(self.lengths().len()).map(move |index| [&prefix[..], &index.to_be_bytes()].concat())
     }
 
-    /// Adds the removal of every chunk to `batch`. One by one: a range would weigh on every later read of the box.
-    pub(super) fn delete(self, batch: &mut Batch, keyspace: Keyspace) {
-        self.keys().for_each(|key| batch.delete(keyspace, key));
+    /// Adds the removal of every chunk to `batch`, and returns how many they are. One by one: a range would weigh on every
+    /// later read of the box.
+    pub(super) fn delete(self, batch: &mut Batch, keyspace: Keyspace) -> usize {
+        self.keys().map(|key| batch.delete(keyspace, key)).count()
     }
 
-    pub(super) fn seal_head(self, ring: &Ring, place: Place<'_>, nonce: &[u8; NONCE_LEN]) -> Result<seal::Envelope> {
-        seal::seal_head(ring, place, nonce, &self.id, self.length)
+    pub(super) fn seal_head(
+        self,
+        ring: &Ring,
+        place: Place<'_>,
+        nonce: &[u8; NONCE_LEN],
+        expires_ms: Option<u64>,
+    ) -> Result<seal::Envelope> {
+        seal::seal_head(ring, place, nonce, expires_ms, &self.id, self.length)
     }
 }
 
@@ -85,7 +92,7 @@ pub(super) fn read(
         Record::Head(head) => head,
     };
     let object = Object::of_head(collection, &head)?;
-    let mut whole = Opened::with_room(head.version, object.lengths().sum());
+    let mut whole = Opened::with_room(&head, object.lengths().sum());
     for (key, length) in object.keys().zip(object.lengths()) {
         authority.check(Right::Read)?;
         let mut chunk = None;

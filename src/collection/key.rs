@@ -25,9 +25,14 @@ pub struct Components {
 /// Sealed: an encoding that is not injective would let two keys meet.
 pub trait Key: sealed::Sealed + 'static {
     /// The key as it is passed in.
-    type Ref<'k>;
+    type Ref<'k>: Send + Sync;
     /// The key as it comes back from a scan.
-    type Owned;
+    type Owned: Send + 'static;
+
+    /// The key as a scan would bring it back, to be kept or sent elsewhere.
+    fn own(key: &Self::Ref<'_>) -> Self::Owned;
+    /// A key that came back from a scan, as it is passed in.
+    fn lend(key: &Self::Owned) -> Self::Ref<'_>;
 
     #[doc(hidden)]
     fn shape() -> String;
@@ -51,9 +56,14 @@ pub trait Prefix<K: Key>: sealed::SealedPrefix<K> {
 /// Types that can be an element of a tuple key: `&str`, `&[u8]`, and the integers from 8 to 128 bits.
 pub trait Component: sealed::Sealed + 'static {
     /// The component as it is passed in.
-    type Ref<'c>;
+    type Ref<'c>: Send + Sync;
     /// The component as it comes back.
-    type Owned;
+    type Owned: Send + 'static;
+
+    #[doc(hidden)]
+    fn own_part(value: &Self::Ref<'_>) -> Self::Owned;
+    #[doc(hidden)]
+    fn lend_part(value: &Self::Owned) -> Self::Ref<'_>;
 
     #[doc(hidden)]
     const SHAPE: &'static str;
@@ -137,6 +147,14 @@ macro_rules! whole_key {
             type Ref<'k> = &'k $target;
             type Owned = $owned;
 
+            fn own(key: &Self::Ref<'_>) -> Self::Owned {
+                <$owned>::from(*key)
+            }
+
+            fn lend(key: &Self::Owned) -> Self::Ref<'_> {
+                key
+            }
+
             fn shape() -> String {
                 $shape.to_owned()
             }
@@ -184,6 +202,14 @@ impl Component for &'static str {
     const SHAPE: &'static str = "str";
     const WIDTH: Option<usize> = None;
 
+    fn own_part(value: &Self::Ref<'_>) -> Self::Owned {
+        (*value).to_owned()
+    }
+
+    fn lend_part(value: &Self::Owned) -> Self::Ref<'_> {
+        value
+    }
+
     fn push(value: &Self::Ref<'_>, out: &mut Vec<u8>) {
         <&'static [u8]>::push(&value.as_bytes(), out);
     }
@@ -198,6 +224,14 @@ impl Component for &'static [u8] {
     type Owned = Vec<u8>;
     const SHAPE: &'static str = "bytes";
     const WIDTH: Option<usize> = None;
+
+    fn own_part(value: &Self::Ref<'_>) -> Self::Owned {
+        value.to_vec()
+    }
+
+    fn lend_part(value: &Self::Owned) -> Self::Ref<'_> {
+        value
+    }
 
     fn push(value: &Self::Ref<'_>, out: &mut Vec<u8>) {
         // One byte past the limit is enough to be refused.
@@ -220,6 +254,14 @@ macro_rules! integers {
             const SHAPE: &'static str = stringify!($type);
             const WIDTH: Option<usize> = Some(size_of::<$type>());
 
+            fn own_part(value: &Self::Ref<'_>) -> Self::Owned {
+                *value
+            }
+
+            fn lend_part(value: &Self::Owned) -> Self::Ref<'_> {
+                *value
+            }
+
             fn push(value: &Self::Ref<'_>, out: &mut Vec<u8>) {
                 out.extend_from_slice(&(*value as $unsigned ^ $flip).to_be_bytes());
             }
@@ -232,6 +274,14 @@ macro_rules! integers {
         impl Key for $type {
             type Ref<'k> = $type;
             type Owned = $type;
+
+            fn own(key: &Self::Ref<'_>) -> Self::Owned {
+                *key
+            }
+
+            fn lend(key: &Self::Owned) -> Self::Ref<'_> {
+                *key
+            }
 
             fn shape() -> String {
                 <($type,)>::shape()
@@ -269,6 +319,14 @@ macro_rules! tuple_key {
         impl<$($element: Component),+> Key for ($($element,)+) {
             type Ref<'k> = ($($element::Ref<'k>,)+);
             type Owned = ($($element::Owned,)+);
+
+            fn own(key: &Self::Ref<'_>) -> Self::Owned {
+                ($($element::own_part(&key.$place),)+)
+            }
+
+            fn lend(key: &Self::Owned) -> Self::Ref<'_> {
+                ($($element::lend_part(&key.$place),)+)
+            }
 
             fn shape() -> String {
                 format!("({})", [$($element::SHAPE),+].join(","))

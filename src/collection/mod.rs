@@ -1,5 +1,7 @@
 //! Typed records: collections of one tenant, and everything that is done with them.
 
+#[cfg(feature = "tokio")]
+mod at_hand;
 mod authority;
 mod batch;
 mod catalog;
@@ -7,14 +9,18 @@ mod catalogs;
 mod chunks;
 mod codec;
 mod definition;
+mod expiry;
 mod key;
+mod options;
 mod scan;
+mod transaction;
 #[cfg(feature = "backup")]
 mod transplant;
 mod write;
 
 use std::ops::RangeBounds;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 pub(crate) use authority::Authority;
 pub use batch::WriteBatch;
@@ -24,20 +30,27 @@ pub use catalog::CollectionSummary;
 pub(crate) use catalogs::Catalogs;
 pub use codec::VALUE_MAX_LEN;
 pub use definition::{CollectionDef, KeyMode};
+pub(crate) use expiry::collect_page;
 pub use key::{Component, KEY_MAX_COMPONENTS, KEY_MAX_LEN, Key, Prefix};
+pub use options::PutOptions;
+#[cfg(feature = "tokio")]
+pub(crate) use scan::Rows;
 pub use scan::Scan;
+pub use transaction::Transaction;
+pub(crate) use transaction::transact;
 #[cfg(feature = "backup")]
 pub(crate) use transplant::Transplant;
 pub use write::Expected;
 
 use crate::access::Right;
+use crate::clock;
 use crate::engine::Reader;
 use crate::error::{Error, Result};
 use crate::keys::Ring;
 use crate::seal::{self, HiddenNames, Opened, Place, Record, Version};
 use crate::secret::Plaintext;
 use catalog::Info;
-use write::Change;
+use write::{Change, Deed};
 
 /// A collection of the session's tenant. A cheap handle: `Clone`, `Send`, `Sync`, `'static`; it ends with its session.
 ///
@@ -49,11 +62,12 @@ pub struct Collection<K, V> {
     definition: CollectionDef<K, V>,
 }
 
-/// A record's value and version.
+/// A record's value, its version, and when it expires.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry<V> {
     value: V,
     version: Version,
+    expires_ms: Option<u64>,
 }
 
 impl<K: Key, V> Collection<K, V> {
@@ -77,10 +91,7 @@ impl<K: Key, V> Collection<K, V> {
     /// # Errors
     /// As [`get`](Self::get).
     pub fn entry(&self, key: &K::Ref<'_>) -> Result<Option<Entry<V>>> {
-        self.read(key, |opened| {
-            let version = opened.version();
-            Ok(Entry { value: self.decode(opened)?, version })
-        })
+        self.read(key, |opened| self.decode_entry(opened))
     }
 
     /// Whether there is a record of this key. The record is opened: a damaged one is an error, not a yes.
@@ -108,12 +119,15 @@ impl<K: Key, V> Collection<K, V> {
             &ring,
             self.place(&engine_keys[number]),
             bytes.to_vec(),
-        ) {
-            Ok(Record::Whole(opened)) => match self.decode(opened) {
+        )
+        .map(|record| self.authority.unexpired(record))
+        {
+            Ok(Some(Record::Whole(opened))) => match self.decode(opened) {
                 Ok(value) => values[number] = Some(value),
                 Err(error) => outcome = Err(error),
             },
-            Ok(Record::Head(_)) => heads.push(number),
+            Ok(Some(Record::Head(_))) => heads.push(number),
+            Ok(None) => {}
             Err(error) => outcome = Err(error),
         })?;
         self.judge(outcome.and_then(|()| {
@@ -125,13 +139,22 @@ impl<K: Key, V> Collection<K, V> {
         }))
     }
 
-    /// Sets the value of `key`. Returns the version of this write.
+    /// Sets the value of `key`, in a record that does not expire. Returns the version of this write.
     ///
     /// # Errors
     /// [`Invalid`](crate::ErrorKind::Invalid) past a limit; nothing was written.
     /// [`Unavailable`](crate::ErrorKind::Unavailable): the outcome is unknown.
     pub fn put(&self, key: &K::Ref<'_>, value: &V) -> Result<Version> {
-        self.set(key, value, None)
+        self.set(key, value, PutOptions::new())
+    }
+
+    /// Sets the value of `key` as the options say: when the record expires, and what must be there before. Returns the
+    /// version of this write.
+    ///
+    /// # Errors
+    /// [`Invalid`](crate::ErrorKind::Invalid) if it would expire in the past. Else as [`put_if`](Self::put_if).
+    pub fn put_with(&self, key: &K::Ref<'_>, value: &V, options: PutOptions) -> Result<Version> {
+        self.set(key, value, options)
     }
 
     /// Sets the value of `key` if the record is as expected: compare-and-swap with a [`Version`], create-if-absent
@@ -140,7 +163,7 @@ impl<K: Key, V> Collection<K, V> {
     /// # Errors
     /// [`Conflict`](crate::ErrorKind::Conflict) if it is not; nothing was written. Else as [`put`](Self::put).
     pub fn put_if(&self, key: &K::Ref<'_>, value: &V, expected: impl Into<Expected>) -> Result<Version> {
-        self.set(key, value, Some(expected.into()))
+        self.set(key, value, PutOptions::new().expecting(expected))
     }
 
     /// Removes the record of `key`, if there is one.
@@ -148,7 +171,7 @@ impl<K: Key, V> Collection<K, V> {
     /// # Errors
     /// As [`put`](Self::put).
     pub fn delete(&self, key: &K::Ref<'_>) -> Result<()> {
-        self.commit_one(key, None, None).map(drop)
+        self.commit_one(key, None, PutOptions::new()).map(drop)
     }
 
     /// Removes the record of `key` if it is as expected.
@@ -156,7 +179,7 @@ impl<K: Key, V> Collection<K, V> {
     /// # Errors
     /// As [`put_if`](Self::put_if).
     pub fn delete_if(&self, key: &K::Ref<'_>, expected: impl Into<Expected>) -> Result<()> {
-        self.commit_one(key, None, Some(expected.into())).map(drop)
+        self.commit_one(key, None, PutOptions::new().expecting(expected)).map(drop)
     }
 
     /// Every record, of a snapshot taken now.
@@ -211,7 +234,8 @@ impl<K: Key, V> Collection<K, V> {
             found = Some(seal::open_record(&ring, self.place(&engine_key), bytes.to_vec()));
         })?;
         metrics::counter!("strongroom_reads_total").increment(1);
-        self.judge(found.transpose().and_then(|record| match record {
+        let found = found.transpose().map(|record| record.and_then(|record| self.authority.unexpired(record)));
+        self.judge(found.and_then(|record| match record {
             Some(Record::Whole(opened)) => take(opened).map(Some),
             Some(Record::Head(_)) => self.read_chunked(&ring, &*reader, &engine_key)?.map(take).transpose(),
             None => Ok(None),
@@ -224,7 +248,8 @@ impl<K: Key, V> Collection<K, V> {
         view.get(self.authority.tenant().keyspace(), engine_key, &mut |bytes| {
             found = Some(seal::open_record(ring, self.place(engine_key), bytes.to_vec()));
         })?;
-        let Some(record) = found.transpose()? else { return Ok(None) };
+        let record = found.transpose()?.and_then(|record| self.authority.unexpired(record));
+        let Some(record) = record else { return Ok(None) };
         chunks::read(&self.authority, ring, &*view, self.info.id, record).map(Some)
     }
 
@@ -233,14 +258,14 @@ impl<K: Key, V> Collection<K, V> {
         found.or_else(|error| self.authority.check(Right::Read).and(Err(error)))
     }
 
-    fn set(&self, key: &K::Ref<'_>, value: &V, expected: Option<Expected>) -> Result<Version> {
-        let versions = self.commit_one(key, Some(value), expected)?;
+    fn set(&self, key: &K::Ref<'_>, value: &V, options: PutOptions) -> Result<Version> {
+        let versions = self.commit_one(key, Some(value), options)?;
         versions.first().copied().ok_or_else(|| Error::internal("a write has no version"))
     }
 
-    fn commit_one(&self, key: &K::Ref<'_>, value: Option<&V>, expected: Option<Expected>) -> Result<Vec<Version>> {
+    fn commit_one(&self, key: &K::Ref<'_>, value: Option<&V>, options: PutOptions) -> Result<Vec<Version>> {
         self.authority.check(Right::Write)?;
-        let draft = Draft::new(&self.definition, key, value, expected)?;
+        let draft = Draft::new(&self.definition, key, value, options)?;
         let change = draft.finish::<K>(&self.authority, &self.info)?;
         write::commit(&self.authority, &[change], self.definition.durability)
     }
@@ -256,6 +281,11 @@ impl<K: Key, V> Collection<K, V> {
     fn decode(&self, opened: Opened) -> Result<V> {
         (self.definition.codec.decode)(opened)
     }
+
+    fn decode_entry(&self, opened: Opened) -> Result<Entry<V>> {
+        let (version, expires_ms) = (opened.version(), opened.expires_ms());
+        Ok(Entry { value: self.decode(opened)?, version, expires_ms })
+    }
 }
 
 impl<V> Entry<V> {
@@ -267,6 +297,11 @@ impl<V> Entry<V> {
     /// Which write set it.
     pub fn version(&self) -> Version {
         self.version
+    }
+
+    /// When it expires, if it does: the time that it was [put with](Collection::put_with), in whole milliseconds.
+    pub fn expires_at(&self) -> Option<SystemTime> {
+        self.expires_ms.and_then(clock::from_ms)
     }
 
     /// The value alone.
@@ -302,7 +337,7 @@ fn resolve<K: Key, V>(authority: &Authority, definition: &CollectionDef<K, V>) -
 struct Draft {
     components: key::Components,
     value: Option<Plaintext>,
-    expected: Option<Expected>,
+    options: PutOptions,
 }
 
 impl Draft {
@@ -310,17 +345,19 @@ impl Draft {
         definition: &CollectionDef<K, V>,
         key: &K::Ref<'_>,
         value: Option<&V>,
-        expected: Option<Expected>,
+        options: PutOptions,
     ) -> Result<Self> {
         let components = key::Components::of::<K>(key, definition.separator)?;
         let value = value.map(|value| (definition.codec.encode)(value)).transpose()?;
-        Ok(Self { components, value, expected })
+        Ok(Self { components, value, options })
     }
 
     fn finish<K: Key>(self, authority: &Authority, info: &Arc<Info>) -> Result<Change> {
         authority.check(Right::Write)?;
         let engine_key = engine_key::<K>(&*authority.tenant().ring()?, info, &self.components)?;
-        Ok(Change { info: info.clone(), engine_key, value: self.value, expected: self.expected })
+        let expires_ms = self.options.expires_ms(authority.clock())?;
+        let deed = self.value.map_or(Deed::Delete, |value| Deed::Put(value, expires_ms));
+        Ok(Change { info: info.clone(), engine_key, deed, expected: self.options.expected })
     }
 }
 

@@ -17,7 +17,8 @@ const PAGE_BYTES: usize = 128 << 10;
 
 /// Rows of a collection, as `Result<(key, value)>`: an iterator that owns its snapshot, `Send` and `'static`.
 ///
-/// A row that fails ends the scan. The session's deadline is checked at every row. Drop a scan that is not read to its
+/// A row that fails ends the scan. The session's deadline is checked at every row, and so is whether the record has
+/// expired: what expires while a scan is under way is not among its rows any more. Drop a scan that is not read to its
 /// end: its snapshot keeps the engine from letting go of older rows.
 pub struct Scan<K: Key, V> {
     /// `None` once the scan has ended: a snapshot keeps a cell from letting go of older rows.
@@ -30,6 +31,17 @@ pub struct Scan<K: Key, V> {
     rows: VecDeque<Row>,
     more: bool,
 }
+
+/// Rows that were read together, and the scan that goes on behind them.
+#[cfg(feature = "tokio")]
+pub(crate) struct Rows<K: Key, V> {
+    pub(crate) rows: VecDeque<Result<(K::Owned, V)>>,
+    pub(crate) rest: Option<Scan<K, V>>,
+}
+
+/// What a row counts besides its value.
+#[cfg(feature = "tokio")]
+const ROW_BYTES: usize = 64;
 
 impl<K: Key, V> Scan<K, V> {
     pub(super) fn of_prefix(collection: &Collection<K, V>, prefix: &Components) -> Result<Self> {
@@ -79,14 +91,54 @@ impl<K: Key, V> Scan<K, V> {
         Ok(Self { collection: collection.clone(), view, prefix, from, to, rows, more: true })
     }
 
+    /// The next page, and the scan unless that was the last.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn next_page(mut self) -> Rows<K, V> {
+        let (mut rows, mut held) = (VecDeque::new(), 0);
+        while held < PAGE_BYTES {
+            let Some(opened) = self.next_opened() else { return Rows { rows, rest: None } };
+            held += ROW_BYTES + opened.as_ref().map_or(0, |(_, opened)| opened.value().len());
+            let row = self.decode(opened);
+            let is_last = row.is_err();
+            rows.push_back(row);
+            if is_last {
+                return Rows { rows, rest: None };
+            }
+        }
+        Rows { rows, rest: Some(self) }
+    }
+
+    /// How many records the next page has, all of them opened, and the scan unless that was the last.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn count_page(mut self) -> Result<(u64, Option<Self>)> {
+        let (mut count, mut held) = (0, 0);
+        while held < PAGE_BYTES {
+            let Some(opened) = self.next_opened() else { return Ok((count, None)) };
+            held += ROW_BYTES + opened?.1.value().len();
+            count += 1;
+        }
+        Ok((count, Some(self)))
+    }
+
+    fn decode(&mut self, opened: Result<(Components, Opened)>) -> Result<(K::Owned, V)> {
+        let decoded = opened.and_then(|(components, opened)| {
+            let key = K::join(&components).ok_or_else(Error::tampered)?;
+            Ok((key, self.collection.decode(opened)?))
+        });
+        decoded.map_err(|error| self.end(error))
+    }
+
     /// The next row, opened and not yet decoded, with its components.
     pub(super) fn next_opened(&mut self) -> Option<Result<(Components, Opened)>> {
-        let row = match self.next_row() {
-            Ok(row) => row?,
-            Err(error) => return Some(Err(self.end(error))),
-        };
-        let opened = self.open(row);
-        Some(opened.map_err(|error| self.end(error)))
+        loop {
+            let row = match self.next_row() {
+                Ok(row) => row?,
+                Err(error) => return Some(Err(self.end(error))),
+            };
+            if let Some(opened) = self.open(row).transpose() {
+                return Some(opened.map_err(|error| self.end(error)));
+            }
+        }
     }
 
     fn next_row(&mut self) -> Result<Option<Row>> {
@@ -108,16 +160,18 @@ impl<K: Key, V> Scan<K, V> {
         Ok(self.rows.pop_front())
     }
 
-    fn open(&self, (found_key, bytes): Row) -> Result<(Components, Opened)> {
+    /// The record of a row, unless it has expired.
+    fn open(&self, (found_key, bytes): Row) -> Result<Option<(Components, Opened)>> {
         if !found_key.starts_with(&self.prefix) {
             return Err(Error::tampered());
         }
         let ring = self.collection.authority.tenant().ring()?;
         let info = &self.collection.info;
         let record = seal::open_record(&ring, Place { collection: info.id, engine_key: &found_key }, bytes)?;
+        let Some(record) = self.collection.authority.unexpired(record) else { return Ok(None) };
         let view = self.view.as_deref().ok_or_else(|| Error::internal("a row of a scan that has ended"))?;
         let opened = chunks::read(&self.collection.authority, &ring, view, info.id, record)?;
-        Ok((self.components(&ring, &found_key)?, opened))
+        Ok(Some((self.components(&ring, &found_key)?, opened)))
     }
 
     /// The components of an engine key, which is the one that they encode to.
@@ -148,11 +202,8 @@ impl<K: Key, V> Iterator for Scan<K, V> {
     type Item = Result<(K::Owned, V)>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let decoded = self.next_opened()?.and_then(|(components, opened)| {
-            let key = K::join(&components).ok_or_else(Error::tampered)?;
-            Ok((key, self.collection.decode(opened)?))
-        });
-        Some(decoded.map_err(|error| self.end(error)))
+        let opened = self.next_opened()?;
+        Some(self.decode(opened))
     }
 }
 

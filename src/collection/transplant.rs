@@ -41,9 +41,9 @@ impl<'r> Transplant<'r> {
         };
         let (place, nonce) = (Place { collection, engine_key: &key }, entropy.bytes()?);
         let envelope = match record {
-            Record::Whole(opened) => seal::seal(self.to, place, &nonce, opened.value())?,
+            Record::Whole(opened) => seal::seal_until(self.to, place, &nonce, opened.expires_ms(), opened.value())?,
             // Its chunks come along under their own keys, which name no tenant.
-            Record::Head(head) => seal::seal_head(self.to, place, &nonce, &head.object, head.length)?,
+            Record::Head(head) => seal::seal_head(self.to, place, &nonce, head.expires_ms, &head.object, head.length)?,
         };
         Ok((key, envelope))
     }

@@ -15,7 +15,7 @@ use crate::keys::Ring;
 use crate::seal::{self, Place, Record, Version};
 use crate::secret::Plaintext;
 
-/// What must be there for a conditional write to happen.
+/// What must be there for a conditional write to happen. A record that has expired is absent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expected {
     /// No record.
@@ -28,9 +28,17 @@ pub enum Expected {
 pub(super) struct Change {
     pub(super) info: Arc<Info>,
     pub(super) engine_key: Vec<u8>,
-    /// `None` deletes.
-    pub(super) value: Option<Plaintext>,
+    pub(super) deed: Deed,
     pub(super) expected: Option<Expected>,
+}
+
+/// What becomes of a record.
+pub(super) enum Deed {
+    /// It is set, until it expires, if it does: in milliseconds since 1970.
+    Put(Plaintext, Option<u64>),
+    Delete,
+    /// Nothing, but what was expected of it holds when all else happens.
+    Keep,
 }
 
 /// The chunks of long values, by the number of their change.
@@ -47,8 +55,13 @@ pub(super) fn commit(authority: &Authority, changes: &[Change], durability: Dura
     authority.check(Right::Write)?;
     let (tenant, catalog) = (authority.tenant(), authority.catalog());
     catalog.sweep()?;
-    for change in changes.iter().filter(|change| change.is_chunked()) {
-        catalog.mark_chunked(&change.info, authority.entropy())?;
+    for change in changes {
+        if change.is_chunked() {
+            catalog.mark_chunked(&change.info, authority.entropy())?;
+        }
+        if change.expires_ms().is_some() {
+            catalog.mark_expiring(&change.info, authority.entropy())?;
+        }
     }
     // Before the gate, for which a suspension waits: a cell that is shut may take its time.
     drop(tenant.writer()?);
@@ -60,7 +73,7 @@ pub(super) fn commit(authority: &Authority, changes: &[Change], durability: Dura
     let _collections_stay = infos.into_iter().map(|info| info.begin_write()).collect::<Result<Vec<_>>>()?;
     let mut headless = Headless::new(authority, ring, durability);
     let objects = write_chunks(&mut headless, changes)?;
-    let mut nonces = vec![[0; NONCE_LEN]; changes.iter().filter(|change| change.value.is_some()).count()];
+    let mut nonces = vec![[0; NONCE_LEN]; changes.iter().filter(|change| change.value().is_some()).count()];
     authority.entropy().fill(nonces.as_flattened_mut())?;
     for _ in 0..ATTEMPTS {
         let mut batch = Batch::new(durability);
@@ -73,6 +86,7 @@ pub(super) fn commit(authority: &Authority, changes: &[Change], durability: Dura
             outcome => {
                 // Even of a failure: what came of it is unknown.
                 headless.keep();
+                changes.iter().filter_map(Change::expires_ms).for_each(|at| tenant.expiring().note(at));
                 outcome?;
                 metrics::counter!("strongroom_writes_total").increment(changes.len() as u64);
                 return Ok(nonces.iter().map(Version::of_write).collect());
@@ -90,7 +104,7 @@ fn write_chunks(headless: &mut Headless<'_>, changes: &[Change]) -> Result<Objec
     }
     let mut seen = HashSet::new();
     for (number, change) in changes.iter().enumerate().rev() {
-        if let (true, Some(value)) = (seen.insert(&change.engine_key) && change.is_chunked(), &change.value) {
+        if let (true, Some(value)) = (seen.insert(&change.engine_key) && change.is_chunked(), change.value()) {
             objects.insert(number, headless.write(change.info.id, value)?);
         }
     }
@@ -110,17 +124,22 @@ fn seal_all(
     for (number, change) in changes.iter().enumerate() {
         let place = Place { collection: change.info.id, engine_key: &change.engine_key };
         if change.compares() {
-            replace(authority, ring, place, change.expected, batch)?;
+            replace(authority, ring, place, change, batch)?;
         }
-        let envelope = match (&change.value, change.value.as_ref().and_then(|_| nonces.next()), objects.get(&number)) {
-            (Some(_), Some(nonce), Some(object)) => object.seal_head(ring, place, nonce)?,
-            // A later change of this record replaces it.
-            (Some(_), Some(_), None) if change.is_chunked() => continue,
-            (Some(value), Some(nonce), None) => seal::seal(ring, place, nonce, value)?,
-            _ => {
+        let (value, expires_ms) = match &change.deed {
+            Deed::Put(value, expires_ms) => (value, *expires_ms),
+            Deed::Delete => {
                 batch.delete(keyspace, change.engine_key.clone());
                 continue;
             }
+            Deed::Keep => continue,
+        };
+        let nonce = nonces.next().ok_or_else(|| Error::internal("a write has no nonce"))?;
+        let envelope = match objects.get(&number) {
+            Some(object) => object.seal_head(ring, place, nonce, expires_ms)?,
+            // A later change of this record replaces it.
+            None if change.is_chunked() => continue,
+            None => seal::seal_until(ring, place, nonce, expires_ms, value)?,
         };
         batch.put(keyspace, change.engine_key.clone(), envelope);
     }
@@ -129,18 +148,20 @@ fn seal_all(
 
 /// What a change has to know of the record that it replaces.
 struct Replaced {
-    version: Version,
+    /// `None` if it has expired: then it is as good as gone, and its bytes are still there.
+    version: Option<Version>,
     head: Vec<u8>,
     object: Option<Object>,
 }
 
 /// Compares the record now with what is expected, has the engine compare the bytes again when it writes, and removes
-/// the chunks of the value that goes.
+/// the chunks of the value that goes. Whether a record has expired is asked here, once for each time that the commit is
+/// tried.
 fn replace(
     authority: &Authority,
     ring: &Ring,
     place: Place<'_>,
-    expected: Option<Expected>,
+    Change { expected, deed, .. }: &Change,
     batch: &mut Batch,
 ) -> Result<()> {
     let keyspace = authority.tenant().keyspace();
@@ -152,19 +173,15 @@ fn replace(
         }
         replaced => replaced?,
     };
-    let version = replaced.as_ref().map(|replaced| replaced.version);
-    let is_as_expected = expected.is_none_or(|expected| match expected {
-        Expected::Absent => version.is_none(),
-        Expected::Version(expected) => version == Some(expected),
-    });
-    if !is_as_expected {
+    let version = replaced.as_ref().and_then(|replaced| replaced.version);
+    if !expected.is_none_or(|expected| expected.is(version)) {
         return Err(Error::conflict("the record is not as expected"));
     }
     match replaced {
         None => batch.expect_absent(keyspace, place.engine_key.to_vec()),
         Some(Replaced { head, object, .. }) => {
             batch.expect_head(keyspace, place.engine_key.to_vec(), head);
-            if let Some(object) = object {
+            if let (Some(object), false) = (object, matches!(deed, Deed::Keep)) {
                 object.delete(batch, keyspace);
             }
         }
@@ -177,10 +194,11 @@ fn look(authority: &Authority, ring: &Ring, place: Place<'_>) -> Result<Option<R
     let mut found = None;
     tenant.writer()?.get(tenant.keyspace(), place.engine_key, &mut |bytes| {
         let replaced = seal::open_record(ring, place, bytes.to_vec()).and_then(|record| {
-            let (version, object) = match record {
-                Record::Whole(opened) => (opened.version(), None),
-                Record::Head(head) => (head.version, Some(Object::of_head(place.collection, &head)?)),
+            let object = match &record {
+                Record::Whole(_) => None,
+                Record::Head(head) => Some(Object::of_head(place.collection, head)?),
             };
+            let version = authority.unexpired(record).map(|record| record.version());
             Ok(Replaced { version, head: seal::peek_head(bytes).to_vec(), object })
         });
         found = Some(replaced);
@@ -188,18 +206,54 @@ fn look(authority: &Authority, ring: &Ring, place: Place<'_>) -> Result<Option<R
     found.transpose()
 }
 
-fn is_damage(error: &Error) -> bool {
+/// Whether a record cannot be read, and never will be.
+pub(super) fn is_damage(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Tampered | ErrorKind::Corrupt | ErrorKind::KeyDestroyed)
 }
 
+impl Deed {
+    /// How long the value is that it sets.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Put(value, _) => value.len(),
+            Self::Delete | Self::Keep => 0,
+        }
+    }
+}
+
 impl Change {
+    /// What the record is set to.
+    pub(super) fn value(&self) -> Option<&Plaintext> {
+        match &self.deed {
+            Deed::Put(value, _) => Some(value),
+            Deed::Delete | Deed::Keep => None,
+        }
+    }
+
+    fn expires_ms(&self) -> Option<u64> {
+        match self.deed {
+            Deed::Put(_, expires_ms) => expires_ms,
+            Deed::Delete | Deed::Keep => None,
+        }
+    }
+
     fn is_chunked(&self) -> bool {
-        self.value.as_ref().is_some_and(|value| value.len() > CHUNK_LEN)
+        self.value().is_some_and(|value| value.len() > CHUNK_LEN)
     }
 
     /// Whether the record must be looked at before it is changed. Asked while the collection's gate is held.
     fn compares(&self) -> bool {
         self.expected.is_some() || self.info.is_chunked()
+    }
+}
+
+impl Expected {
+    /// Whether it is what is there.
+    pub(super) fn is(self, version: Option<Version>) -> bool {
+        match self {
+            Self::Absent => version.is_none(),
+            Self::Version(expected) => version == Some(expected),
+        }
     }
 }
 

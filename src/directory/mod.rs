@@ -6,6 +6,7 @@ mod entries;
 mod epochs;
 mod generations;
 mod escrows;
+mod expiry;
 mod fences;
 mod health;
 mod known;
@@ -35,6 +36,7 @@ pub(crate) use create::{Newcomer, in_specs};
 use entries::Entry;
 pub(crate) use epochs::{Moved, Pace};
 pub(crate) use escrows::Escrow;
+use expiry::Expirers;
 use known::Known;
 pub(crate) use purge::{Purge, Thoroughness};
 pub use row::{Fence, Speaker};
@@ -98,6 +100,7 @@ pub(crate) struct Directory {
     /// Held by whoever changes the list of tenants.
     changes: Mutex<()>,
     upkeeps: Mutex<Upkeeps>,
+    expirers: Expirers,
     /// How many backups are under way.
     backups: AtomicUsize,
 }
@@ -116,6 +119,7 @@ impl Directory {
             known: RwLock::default(),
             changes: Mutex::default(),
             upkeeps: Mutex::new(upkeep::read_all(&register)?),
+            expirers: Expirers::default(),
             backups: AtomicUsize::new(0),
             purging: Mutex::default(),
             unfinished_purges: Mutex::default(),
@@ -127,6 +131,7 @@ impl Directory {
         };
         directory.confirm_store()?;
         directory.read_rows()?;
+        directory.read_expirers()?;
         directory.read_purges()?;
         directory.clean_boxes()?;
         directory.finish_deletions();
@@ -276,6 +281,10 @@ impl Directory {
         self.register.ring()
     }
 
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.clock.wall_ms()
+    }
+
     pub(crate) fn has_passed(&self, deadline: &Deadline) -> bool {
         deadline.has_passed(&*self.clock)
     }
@@ -377,6 +386,7 @@ impl Directory {
         let mut batch = Batch::new(Durability::Synced);
         self.register.delete(&mut batch, TENANTS, &[tenant.name().as_str().as_bytes()])?;
         self.end_upkeep(&mut batch, tenant)?;
+        self.end_expiring(&mut batch, tenant)?;
         self.forget_past_roots(&mut batch, tenant)?;
         let [cell, number] = dirty_key(place);
         match is_clean {

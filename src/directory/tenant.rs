@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
+use super::expiry::Expiring;
 use super::fences::Access;
 use super::generations::Generations;
 use super::row::{Epoch, Fence, Row, Speaker, Status};
@@ -38,6 +39,7 @@ pub(crate) struct Tenant {
     keys: CachedRing,
     access: Access,
     generations: Generations,
+    expiring: Expiring,
 }
 
 /// Leave to write, and the ring to write under, for as long as it lives. Its one constructor proves, while the gate is
@@ -94,6 +96,7 @@ impl Tenant {
             keys,
             access,
             generations: Generations::default(),
+            expiring: Expiring::new(),
         }
     }
 
@@ -176,6 +179,28 @@ impl Tenant {
         Err(too_many_changes())
     }
 
+    /// This tenant's ring, if it is in memory and nobody has to be asked or waited for.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn ring_at_hand(&self) -> Option<Arc<Ring>> {
+        self.keys.at_hand().filter(|ring| self.is_newest(ring))
+    }
+
+    /// Where this tenant's records are read, if that is open.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn reader_at_hand(&self) -> Option<Arc<dyn Reader>> {
+        self.place.reader_at_hand()
+    }
+
+    /// Whether keys and cell are there, so that reading, or writing too, waits for no key service and opens nothing.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn is_at_hand(&self, for_writing: bool) -> bool {
+        let is_open = || match for_writing {
+            true => self.place.is_engine_at_hand(),
+            false => self.place.reader_at_hand().is_some(),
+        };
+        self.ring_at_hand().is_some() && is_open()
+    }
+
     /// Has the root keys asked now if they would be soon, and returns when they are to be asked next.
     ///
     /// # Errors
@@ -230,6 +255,11 @@ impl Tenant {
         let ring = self.load_for_custody()?;
         let until = asked.plus(ring.policy().refresh());
         Ok((Arc::new(ring), until))
+    }
+
+    /// The ring, if sessions keep it fresh: no root key is asked, and nothing kept in memory for longer.
+    pub(crate) fn ring_in_use(&self) -> Option<Arc<Ring>> {
+        self.keys.fresh().filter(|ring| self.check_active().is_ok() && self.is_newest(ring))
     }
 
     /// Whether the ring can be opened. The root keys are asked.
@@ -410,6 +440,10 @@ impl Tenant {
 
     pub(super) fn generations(&self) -> &Generations {
         &self.generations
+    }
+
+    pub(crate) fn expiring(&self) -> &Expiring {
+        &self.expiring
     }
 
     pub(super) fn belief(&self) -> Belief {

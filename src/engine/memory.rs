@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Arc, PoisonError, RwLock};
 
+#[cfg(feature = "tokio")]
+use super::AtHand;
 use super::{Batch, Engine, Keyspace, Op, Page, Reader, View};
 use crate::error::{Error, Result};
 
@@ -32,6 +34,11 @@ impl MemoryEngine {
 impl Reader for MemoryEngine {
     fn get(&self, keyspace: Keyspace, key: &[u8], read: &mut dyn FnMut(&[u8])) -> Result<bool> {
         Ok(self.table(keyspace)?.get(key).map(|value| read(value)).is_some())
+    }
+
+    #[cfg(feature = "tokio")]
+    fn get_at_hand(&self, keyspace: Keyspace, key: &[u8], read: &mut dyn FnMut(&[u8])) -> Result<AtHand> {
+        Ok(if self.get(keyspace, key, read)? { AtHand::Found } else { AtHand::Absent })
     }
 
     fn multi_get(&self, keyspace: Keyspace, keys: &[Vec<u8>], read: &mut dyn FnMut(usize, &[u8])) -> Result<()> {

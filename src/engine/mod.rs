@@ -83,10 +83,26 @@ pub(crate) struct Page {
     pub(crate) more: bool,
 }
 
-/// The half of an engine that changes nothing. Implementations are `Sync`; every call may block on the disk.
+/// What can be said of a key without waiting for anybody.
+#[cfg(feature = "tokio")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AtHand {
+    Found,
+    Absent,
+    /// That takes the disk.
+    #[cfg_attr(not(feature = "rocksdb"), expect(dead_code, reason = "memory is always at hand"))]
+    Unknown,
+}
+
+/// The half of an engine that changes nothing. Implementations are `Sync`; every call may block on the disk, except
+/// [`get_at_hand`](Self::get_at_hand).
 pub(crate) trait Reader: Send + Sync + 'static {
     /// Hands the value of `key` to `read`; false if there is none.
     fn get(&self, keyspace: Keyspace, key: &[u8], read: &mut dyn FnMut(&[u8])) -> Result<bool>;
+
+    /// The same from memory alone.
+    #[cfg(feature = "tokio")]
+    fn get_at_hand(&self, keyspace: Keyspace, key: &[u8], read: &mut dyn FnMut(&[u8])) -> Result<AtHand>;
 
     /// Hands each value that is there to `read` with its key's place in `keys`.
     fn multi_get(&self, keyspace: Keyspace, keys: &[Vec<u8>], read: &mut dyn FnMut(usize, &[u8])) -> Result<()>;

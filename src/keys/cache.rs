@@ -174,6 +174,12 @@ impl CachedRing {
         self.usable().filter(|held| !held.by_recovery).map(|held| held.ring)
     }
 
+    /// The same, if it is not due.
+    pub(crate) fn fresh(&self) -> Option<Arc<Ring>> {
+        let held = self.usable().filter(|held| !held.by_recovery && !held.refresh.has_passed(&*self.clock));
+        held.map(|held| held.ring)
+    }
+
     /// Lets nobody ask again for a moment, if nothing is there to serve meanwhile: a load that failed is known to all.
     pub(crate) fn begin_rest(&self) {
         *self.rest.lock().unwrap_or_else(PoisonError::into_inner) = Some(Deadline::after(&*self.clock, REST));
@@ -194,6 +200,15 @@ impl CachedRing {
     /// How long the ring that is there serves on, if one does.
     pub(crate) fn serves_for(&self) -> Option<Duration> {
         self.peek().map(|held| held.expiry.left(&*self.clock)).filter(|left| !left.is_zero())
+    }
+
+    /// The ring, if [`get`](Self::get) would return it without asking or waiting: it is not due, or somebody else is
+    /// asking and it serves meanwhile.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn at_hand(&self) -> Option<Arc<Ring>> {
+        let is_asked = || matches!(self.loading.try_lock(), Err(TryLockError::WouldBlock));
+        let held = self.usable()?;
+        (!held.refresh.has_passed(&*self.clock) || is_asked()).then_some(held.ring)
     }
 
     /// Drops a ring that is past its hard expiry, so that the keys of an idle tenant do not stay in memory.

@@ -23,6 +23,6 @@ pub(crate) use names::HiddenNames;
 pub use record::Version;
 pub(crate) use record::{
     Head, ObjectId, Opened, Place, Record, is_sealed_under, open, open_record, peek_generation, peek_head, reseal,
-    seal, seal_head,
+    seal, seal_head, seal_until,
 };
 pub(crate) use table::Table;

@@ -51,13 +51,16 @@ pub(crate) struct Head {
     pub(crate) object: ObjectId,
     pub(crate) length: u64,
     pub(crate) version: Version,
+    pub(crate) expires_ms: Option<u64>,
 }
 
-/// An opened record: the envelope with the plaintext in place of the ciphertext, wiped when dropped, and the version.
+/// An opened record: the envelope with the plaintext in place of the ciphertext, wiped when dropped, the version, and
+/// when it expires. Whether that has come is not asked here: a clock belongs to whoever reads.
 pub(crate) struct Opened {
     bytes: Vec<u8>,
     value: Range<usize>,
     version: Version,
+    expires_ms: Option<u64>,
 }
 
 const HAS_VERSION: u8 = 1 << 0;
@@ -67,18 +70,34 @@ const IS_HEAD: u8 = 1 << 4;
 
 /// Seals a value under the newest generation. `nonce` must be fresh in all its 24 bytes.
 pub(crate) fn seal(ring: &Ring, place: Place<'_>, nonce: &[u8; NONCE_LEN], value: &[u8]) -> Result<Envelope> {
-    seal_plaintext(ring, ring.write_generation(), place, nonce, &[&[0], value])
+    seal_until(ring, place, nonce, None, value)
 }
 
-/// Seals the head of a record whose value of `length` bytes lies in the chunks of `object`.
+/// The same, of a record that may expire: in milliseconds since 1970.
+pub(crate) fn seal_until(
+    ring: &Ring,
+    place: Place<'_>,
+    nonce: &[u8; NONCE_LEN],
+    expires_ms: Option<u64>,
+    value: &[u8],
+) -> Result<Envelope> {
+    let expires = expires_ms.map(u64::to_be_bytes);
+    let (flags, expires) = expires.as_ref().map_or((0, &[][..]), |expires| (HAS_EXPIRY, expires));
+    seal_plaintext(ring, ring.write_generation(), place, nonce, &[&[flags], expires, value])
+}
+
+/// Seals the head of a record whose value of `length` bytes lies in the chunks of `object`, and which may expire.
 pub(crate) fn seal_head(
     ring: &Ring,
     place: Place<'_>,
     nonce: &[u8; NONCE_LEN],
+    expires_ms: Option<u64>,
     object: &ObjectId,
     length: u64,
 ) -> Result<Envelope> {
-    let plaintext: [&[u8]; 3] = [&[IS_HEAD], object, &length.to_be_bytes()];
+    let expires = expires_ms.map(u64::to_be_bytes);
+    let (flags, expires) = expires.as_ref().map_or((0, &[][..]), |expires| (HAS_EXPIRY, expires));
+    let plaintext: [&[u8]; 4] = [&[IS_HEAD | flags], expires, object, &length.to_be_bytes()];
     seal_plaintext(ring, ring.write_generation(), place, nonce, &plaintext)
 }
 
@@ -183,8 +202,23 @@ impl Record {
         }
         let object = *opened.take(size_of::<ObjectId>())?.first_chunk()?;
         let length = u64::from_be_bytes(*opened.take(size_of::<u64>())?.first_chunk()?);
-        let head = Head { object, length, version: opened.version };
+        let head = Head { object, length, version: opened.version, expires_ms: opened.expires_ms };
         opened.value().is_empty().then_some(Self::Head(head))
+    }
+
+    /// When it expires, in milliseconds since 1970, if it does.
+    pub(crate) fn expires_ms(&self) -> Option<u64> {
+        match self {
+            Self::Whole(opened) => opened.expires_ms,
+            Self::Head(head) => head.expires_ms,
+        }
+    }
+
+    pub(crate) fn version(&self) -> Version {
+        match self {
+            Self::Whole(opened) => opened.version,
+            Self::Head(head) => head.version,
+        }
     }
 }
 
@@ -194,7 +228,7 @@ impl Opened {
     fn parse(bytes: Vec<u8>, written: Version) -> Option<(Self, u8)> {
         let value = CIPHERTEXT_AT..bytes.len() - TAG_LEN;
         // Owned from here on, so that every way out wipes it.
-        let mut opened = Self { bytes, value, version: written };
+        let mut opened = Self { bytes, value, version: written, expires_ms: None };
         let flags = *opened.take(1)?.first()?;
         if flags & !(HAS_VERSION | HAS_EXPIRY | IS_HEAD) != 0 {
             return None;
@@ -203,14 +237,21 @@ impl Opened {
             opened.version = Version(*opened.take(NONCE_LEN)?.first_chunk()?);
         }
         if flags & HAS_EXPIRY != 0 {
-            opened.take(size_of::<u64>())?;
+            opened.expires_ms = Some(u64::from_be_bytes(*opened.take(size_of::<u64>())?.first_chunk()?));
         }
         Some((opened, flags))
     }
 
-    /// A record whose value is still to come, with room for `length` bytes of it: more would move it and leave a copy.
-    pub(crate) fn with_room(version: Version, length: usize) -> Self {
-        Self { bytes: Vec::with_capacity(length), value: 0..0, version }
+    /// The record of a head whose value is still to come, with room for `length` bytes of it: more would move it and
+    /// leave a copy.
+    pub(crate) fn with_room(head: &Head, length: usize) -> Self {
+        let Head { version, expires_ms, .. } = *head;
+        Self { bytes: Vec::with_capacity(length), value: 0..0, version, expires_ms }
+    }
+
+    /// A value that its writer reads before it has been sealed. No write is its version.
+    pub(crate) fn unwritten(value: &[u8]) -> Self {
+        Self { bytes: value.to_vec(), value: 0..value.len(), version: Version([0; NONCE_LEN]), expires_ms: None }
     }
 
     /// Puts the value of another record behind this one's. For what [`with_room`](Self::with_room) made.
@@ -240,6 +281,11 @@ impl Opened {
 
     pub(crate) fn version(&self) -> Version {
         self.version
+    }
+
+    /// When it expires, in milliseconds since 1970, if it does.
+    pub(crate) fn expires_ms(&self) -> Option<u64> {
+        self.expires_ms
     }
 }
 

@@ -40,12 +40,15 @@ fn envelopes_are_the_references() {
         let (nonce, envelope) = (array(&input["nonce"]), hex(&output["envelope"]));
         let plaintext = hex(&output["plaintext"]);
         assert_eq!(seal_for_tests(&ring, ring.write_generation(), place, &nonce, &plaintext), envelope);
-        if input["flags"] == 0 {
+        let (flags, expires_ms) = (&input["flags"], input["expires"].as_u64());
+        if *flags == 0 || *flags == 2 {
             let value = hex(&input["value"]);
-            assert_eq!(seal(&ring, place, &nonce, &value).unwrap().into_bytes(), envelope);
+            assert_eq!(seal_until(&ring, place, &nonce, expires_ms, &value).unwrap().into_bytes(), envelope);
         }
         let version = Version::of_write(&input["version"].as_str().map_or(nonce, |_| array(&input["version"])));
-        match open_record(&ring, place, envelope.clone()).unwrap() {
+        let record = open_record(&ring, place, envelope.clone()).unwrap();
+        assert_eq!((record.version(), record.expires_ms()), (version, expires_ms), "{}", entry["name"]);
+        match record {
             Record::Whole(opened) => {
                 assert_eq!(opened.value(), hex(&input["value"]), "{}", entry["name"]);
                 assert_eq!((opened.version(), &input["head"]), (version, &Value::Null));
@@ -53,8 +56,9 @@ fn envelopes_are_the_references() {
             Record::Head(head) => {
                 let (object, length) = (array(&input["head"]["object"]), input["head"]["length"].as_u64().unwrap());
                 assert_eq!((head.object, head.length, head.version), (object, length, version), "{}", entry["name"]);
-                if input["flags"] == 16 {
-                    assert_eq!(seal_head(&ring, place, &nonce, &object, length).unwrap().into_bytes(), envelope);
+                if *flags == 16 || *flags == 18 {
+                    let head = seal_head(&ring, place, &nonce, expires_ms, &object, length).unwrap();
+                    assert_eq!(head.into_bytes(), envelope);
                 }
             }
         }
@@ -71,7 +75,8 @@ fn nothing_of_an_opened_record_is_left_where_it_was() {
     assert!(!crate::testing::left_behind(value, 64, || drop(opened)).contains(&0xA7));
     // One that was put together, as one is that then fails.
     let part = open(&ring, place, &sealed(&ring, place, &[0xA7; 32])).unwrap();
-    let mut whole = Opened::with_room(part.version(), 64);
+    let head = Head { object: [0; 16], length: 64, version: part.version(), expires_ms: None };
+    let mut whole = Opened::with_room(&head, 64);
     whole.append(&part);
     whole.append(&part);
     let value = whole.value().as_ptr();

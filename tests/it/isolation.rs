@@ -97,6 +97,8 @@ Session::collections         +    +     D     D      D    D         D       C   
 Session::prefetch_keys       +    +     +     D      D    D         D       C         D       D      C
 Session::drop_collection     +    D     +     D      D    D         D       C         D       D      C
 Session::batch               +    +     +     D      D    +         D       +         +       +      +
+Session::transaction         +    +     +     D      D    +         D       +         +       +      +
+Session::transact            +    D     +     D      D    D         D       C         D       D      C
 Collection::get              +    +     D     D      D    D         D       C         D       D      C
 Collection::entry            +    +     D     D      D    D         D       C         D       D      C
 Collection::contains         +    +     D     D      D    D         D       C         D       D      C
@@ -107,15 +109,25 @@ Collection::range            +    +     D     D      D    D         D       C   
 Collection::count            +    +     D     D      D    D         D       C         D       D      C
 Collection::put              +    D     +     D      D    D         D       C         D       D      C
 Collection::put_if           +    D     +     D      D    D         D       C         D       D      C
+Collection::put_with         +    D     +     D      D    D         D       C         D       D      C
 Collection::delete           +    D     +     D      D    D         D       C         D       D      C
 Collection::delete_if        +    D     +     D      D    D         D       C         D       D      C
 Scan::next                   +    +     D     D      D    D         D       C         D       D      C
 WriteBatch::put              +    D     +     D      D    D         D       C         D       D      C
 WriteBatch::put_if           +    D     +     D      D    D         D       C         D       D      C
+WriteBatch::put_with         +    D     +     D      D    D         D       C         D       D      C
 WriteBatch::delete           +    D     +     D      D    D         D       C         D       D      C
 WriteBatch::delete_if        +    D     +     D      D    D         D       C         D       D      C
 WriteBatch::durability       +    +     +     D      D    +         D       +         +       +      +
 WriteBatch::commit           +    D     +     D      D    D         D       C         D       D      C
+Transaction::get             +    +     D     D      D    D         D       C         D       D      C
+Transaction::contains        +    +     D     D      D    D         D       C         D       D      C
+Transaction::expect          +    +     D     D      D    D         D       C         D       D      C
+Transaction::put             +    D     +     D      D    D         D       C         D       D      C
+Transaction::put_with        +    D     +     D      D    D         D       C         D       D      C
+Transaction::delete          +    D     +     D      D    D         D       C         D       D      C
+Transaction::durability      +    +     +     D      D    +         D       +         +       +      +
+Transaction::commit          +    +     +     D      D    D         D       C         D       D      C
 ";
 
 /// Methods that ask for no credential: two begin to open a store, one closes it; those of the desk ask with each request.
@@ -133,7 +145,7 @@ const WITHOUT_CREDENTIAL: [&str; 9] = [
 /// Rows of the matrix for what is public through a trait.
 const THROUGH_TRAITS: [&str; 1] = ["Scan::next"];
 /// The types whose public methods need a row, and where they are written.
-const SOURCES: [(&str, &str); 8] = [
+const SOURCES: [(&str, &str); 9] = [
     ("Strongroom", "src/strongroom.rs"),
     ("Custody", "src/custody"),
     ("TenantCustody", "src/custody"),
@@ -142,6 +154,7 @@ const SOURCES: [(&str, &str); 8] = [
     ("Session", "src/session.rs"),
     ("Collection", "src/collection/mod.rs"),
     ("WriteBatch", "src/collection/batch.rs"),
+    ("Transaction", "src/collection/transaction.rs"),
 ];
 
 struct Cell<'t> {

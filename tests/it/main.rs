@@ -13,6 +13,8 @@ mod budgets;
 mod bulk;
 mod access_kills;
 mod active_tenants;
+#[cfg(feature = "tokio")]
+mod aio;
 mod backup;
 mod chance;
 mod child;

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use strongroom::{
-    CanDestroy, Collection, CollectionDef, Destroyable, Durability, Expected, Fence, ManualClock, Policy, ResealPlan,
-    Result, RootRotation, Rules, Session, Strongroom, TenantCustody, TenantSpec, Trail, Version, WriteBatch,
+    CanDestroy, Collection, CollectionDef, Destroyable, Durability, Expected, Fence, ManualClock, Policy, PutOptions,
+    ResealPlan, Result, RootRotation, Rules, Session, Strongroom, TenantCustody, TenantSpec, Trail, Version,
+    WriteBatch,
 };
 
 use strongroom::desk::{Act, Done, Reply, Request};
@@ -82,6 +83,7 @@ impl World {
             "Collection" => self.in_collection(method, column),
             "Scan" => self.in_scan(method, column),
             "WriteBatch" => self.in_batch(method, column),
+            "Transaction" => self.in_transaction(method, column),
             _ => panic!("no such type: {owner}"),
         }
     }
@@ -311,6 +313,8 @@ impl World {
             "prefetch_keys" => assert!(!session.prefetch_keys()?.left().is_zero()),
             "drop_collection" => session.drop_collection("notes")?,
             "batch" => drop(session.batch()),
+            "transaction" => drop(session.transaction()),
+            "transact" => session.transact(|transaction| transaction.put(&NOTES, &KEY, &b"new".to_vec()))?,
             _ => panic!("no call for Session::{method}"),
         }
         Ok(())
@@ -331,6 +335,7 @@ impl World {
             "count" => assert_eq!(notes.count()?, 1),
             "put" => drop(notes.put(&key, &value)?),
             "put_if" => drop(notes.put_if(&key, &value, self.version)?),
+            "put_with" => drop(notes.put_with(&key, &value, for_a_second().expecting(self.version))?),
             "delete" => notes.delete(&key)?,
             "delete_if" => notes.delete_if(&key, self.version)?,
             _ => panic!("no call for Collection::{method}"),
@@ -353,6 +358,7 @@ impl World {
         match method {
             "put" => batch.put(&NOTES, &key, &value).map(drop),
             "put_if" => batch.put_if(&NOTES, &key, &value, Expected::Absent).map(drop),
+            "put_with" => batch.put_with(&NOTES, &key, &value, for_a_second()).map(drop),
             "delete" => batch.delete(&NOTES, &key).map(drop),
             "delete_if" => batch.delete_if(&NOTES, &key, self.version).map(drop),
             "durability" => {
@@ -361,6 +367,31 @@ impl World {
             }
             "commit" => batch.commit(),
             _ => panic!("no call for WriteBatch::{method}"),
+        }
+    }
+
+    fn in_transaction(&self, method: &str, column: &str) -> Result<()> {
+        let session = self.room.session(&principal(column), "contoso")?;
+        let mut transaction = session.transaction();
+        if method == "commit" {
+            // Whoever may not put anything in commits an empty one.
+            drop(transaction.put(&NOTES, &2, &b"new".to_vec()));
+        }
+        self.befall(column);
+        let (key, value) = (KEY, b"new".to_vec());
+        match method {
+            "get" => transaction.get(&NOTES, &key).map(|found| assert_eq!(found, Some(b"kept".to_vec()))),
+            "contains" => transaction.contains(&NOTES, &key).map(|found| assert!(found)),
+            "expect" => transaction.expect(&NOTES, &key, self.version),
+            "put" => transaction.put(&NOTES, &key, &value),
+            "put_with" => transaction.put_with(&NOTES, &key, &value, for_a_second().expecting(self.version)),
+            "delete" => transaction.delete(&NOTES, &key),
+            "durability" => {
+                transaction.durability(Durability::Buffered);
+                Ok(())
+            }
+            "commit" => transaction.commit(),
+            _ => panic!("no call for Transaction::{method}"),
         }
     }
 
@@ -379,6 +410,10 @@ impl World {
             _ => {}
         }
     }
+}
+
+fn for_a_second() -> PutOptions {
+    PutOptions::new().expires_after(Duration::from_secs(1))
 }
 
 fn newcomers() -> Vec<TenantSpec> {

@@ -7,8 +7,12 @@ use rocksdb::{
     ColumnFamily, ColumnFamilyDescriptor, DBWithThreadMode, Options, ReadOptions, SingleThreaded,
     SnapshotWithThreadMode,
 };
+#[cfg(feature = "tokio")]
+use rocksdb::{ErrorKind, ReadTier};
 use self_cell::self_cell;
 
+#[cfg(feature = "tokio")]
+use super::super::AtHand;
 use super::super::{Keyspace, Page};
 use super::foreign;
 use crate::error::{Error, Result};
@@ -76,6 +80,21 @@ impl Database {
     pub(super) fn get(&self, keyspace: Keyspace, key: &[u8], read: &mut dyn FnMut(&[u8])) -> Result<bool> {
         let value = self.db().get_pinned_cf(self.family(keyspace)?, key).map_err(foreign)?;
         Ok(value.map(|value| read(&value)).is_some())
+    }
+
+    /// From memtables and the block cache.
+    #[cfg(feature = "tokio")]
+    pub(super) fn get_at_hand(&self, keyspace: Keyspace, key: &[u8], read: &mut dyn FnMut(&[u8])) -> Result<AtHand> {
+        let mut options = ReadOptions::default();
+        options.set_read_tier(ReadTier::BlockCache);
+        match self.db().get_pinned_cf_opt(self.family(keyspace)?, key, &options) {
+            Ok(value) => Ok(value.map_or(AtHand::Absent, |value| {
+                read(&value);
+                AtHand::Found
+            })),
+            Err(error) if error.kind() == ErrorKind::Incomplete => Ok(AtHand::Unknown),
+            Err(error) => Err(foreign(error)),
+        }
     }
 
     pub(super) fn multi_get(

@@ -30,6 +30,8 @@ pub(crate) use snapshots::Patience;
 use snapshots::Snapshots;
 use usage::Usage;
 
+#[cfg(feature = "tokio")]
+use super::AtHand;
 use super::{Batch, Durability, Engine, Expectation, Keyspace, Op, Reader, View};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -241,6 +243,12 @@ impl Reader for RocksEngine {
     fn get(&self, keyspace: Keyspace, key: &[u8], read: &mut dyn FnMut(&[u8])) -> Result<bool> {
         self.check_latch()?;
         self.database.get(keyspace, key, read)
+    }
+
+    #[cfg(feature = "tokio")]
+    fn get_at_hand(&self, keyspace: Keyspace, key: &[u8], read: &mut dyn FnMut(&[u8])) -> Result<AtHand> {
+        self.check_latch()?;
+        self.database.get_at_hand(keyspace, key, read)
     }
 
     fn multi_get(&self, keyspace: Keyspace, keys: &[Vec<u8>], read: &mut dyn FnMut(usize, &[u8])) -> Result<()> {

@@ -8,6 +8,8 @@ use super::foreign;
 use super::shared::Shared;
 use super::snapshots::{Patience, Snapshots};
 use super::usage::Usage;
+#[cfg(feature = "tokio")]
+use crate::engine::AtHand;
 use crate::engine::{Keyspace, Reader, View};
 use crate::error::Result;
 
@@ -60,6 +62,11 @@ impl RocksReader {
 impl Reader for RocksReader {
     fn get(&self, keyspace: Keyspace, key: &[u8], read: &mut dyn FnMut(&[u8])) -> Result<bool> {
         self.database.get(keyspace, key, read)
+    }
+
+    #[cfg(feature = "tokio")]
+    fn get_at_hand(&self, keyspace: Keyspace, key: &[u8], read: &mut dyn FnMut(&[u8])) -> Result<AtHand> {
+        self.database.get_at_hand(keyspace, key, read)
     }
 
     fn multi_get(&self, keyspace: Keyspace, keys: &[Vec<u8>], read: &mut dyn FnMut(usize, &[u8])) -> Result<()> {

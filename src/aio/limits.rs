@@ -1,0 +1,48 @@
+//! How much may be under way at once.
+
+use std::thread;
+
+/// How much a store does at once for async callers. What is beyond it waits, in order, and takes no thread.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Limits {
+    pub(super) per_tenant: usize,
+    pub(super) threads: usize,
+    pub(super) cold: usize,
+    pub(super) sign_ins: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let cores = thread::available_parallelism().map_or(4, usize::from);
+        Self { per_tenant: 8, threads: (cores * 4).clamp(8, 64), cold: 64, sign_ins: (cores * 2).clamp(4, 16) }
+    }
+}
+
+impl Limits {
+    /// How many operations of one tenant: 8 unless said otherwise. Reads from memory do not count.
+    pub fn per_tenant(mut self, operations: usize) -> Self {
+        self.per_tenant = operations;
+        self
+    }
+
+    /// How many operations of all tenants that find their keys and cells in memory: four for each core unless said otherwise,
+    /// and 8 to 64. Writes that are synced share a sync with those beside them, so more threads than cores are of use.
+    pub fn threads(mut self, operations: usize) -> Self {
+        self.threads = operations;
+        self
+    }
+
+    /// How many operations that may have to wait for a key service or for a cell to open, one of each tenant at most: 64
+    /// unless said otherwise. As many tenants whose key services are slow keep nobody waiting but themselves.
+    pub fn cold(mut self, operations: usize) -> Self {
+        self.cold = operations;
+        self
+    }
+
+    /// How many credentials are verified at once: two for each core unless said otherwise, and 4 to 16.
+    pub fn sign_ins(mut self, credentials: usize) -> Self {
+        self.sign_ins = credentials;
+        self
+    }
+}

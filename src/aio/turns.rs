@@ -1,0 +1,123 @@
+//! Whose turn it is: so many operations of one tenant at once, one of them with keys or cells that are not there yet.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use tokio::sync::Semaphore;
+
+use super::Limits;
+use super::lanes::Lane;
+use crate::error::{Error, ErrorKind, Result};
+use crate::name::Incarnation;
+
+/// The lanes of a store, and what each of its active tenants may take of them.
+pub(super) struct Floor {
+    /// Signing in: it may wait for an issuer of tokens.
+    pub(super) door: Lane,
+    /// What finds its keys and its cell in memory.
+    quick: Lane,
+    /// What may wait for a key service, or for a cell to open.
+    cold: Lane,
+    per_tenant: usize,
+    desks: Mutex<Desks>,
+    under_way: Arc<AtomicUsize>,
+}
+
+struct Desks {
+    known: HashMap<Incarnation, Weak<Desk>>,
+    /// When the map has grown to this, it is looked for desks at which nobody is any more.
+    look_at: usize,
+}
+
+/// A tenant's share.
+struct Desk {
+    permits: Arc<Semaphore>,
+    cold: Arc<Semaphore>,
+}
+
+/// The way of one tenant's operations to the lanes. A cheap handle.
+#[derive(Clone)]
+pub(super) struct Turn {
+    floor: Arc<Floor>,
+    desk: Arc<Desk>,
+}
+
+/// Counts an operation while it is under way.
+struct UnderWay(Arc<AtomicUsize>);
+
+const LOOK_AT_FIRST: usize = 64;
+
+impl Floor {
+    pub(super) fn new(limits: &Limits) -> Arc<Self> {
+        Arc::new(Self {
+            door: Lane::new(limits.sign_ins),
+            quick: Lane::new(limits.threads),
+            cold: Lane::new(limits.cold),
+            per_tenant: limits.per_tenant.clamp(1, Semaphore::MAX_PERMITS),
+            desks: Mutex::new(Desks { known: HashMap::new(), look_at: LOOK_AT_FIRST }),
+            under_way: Arc::default(),
+        })
+    }
+
+    pub(super) fn turn(self: &Arc<Self>, tenant: Incarnation) -> Turn {
+        let mut desks = self.desks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(desk) = desks.known.get(&tenant).and_then(Weak::upgrade) {
+            return Turn { floor: self.clone(), desk };
+        }
+        if desks.known.len() >= desks.look_at {
+            desks.known.retain(|_, desk| desk.strong_count() > 0);
+            desks.look_at = LOOK_AT_FIRST.max(desks.known.len() * 2);
+        }
+        let share = |permits| Arc::new(Semaphore::new(permits));
+        let desk = Arc::new(Desk { permits: share(self.per_tenant), cold: share(1) });
+        desks.known.insert(tenant, Arc::downgrade(&desk));
+        Turn { floor: self.clone(), desk }
+    }
+
+    pub(super) fn under_way(&self) -> usize {
+        self.under_way.load(Ordering::SeqCst)
+    }
+}
+
+impl Turn {
+    /// Does `work` when it is this tenant's turn. `is_at_hand` says whether it would find its keys and its cell in memory:
+    /// if not, it goes where it keeps nobody else waiting, one operation of a tenant at a time.
+    ///
+    /// # Errors
+    /// As [`Lane::run`].
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        is_at_hand: impl Fn() -> bool,
+        work: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let Self { floor, desk } = self;
+        let permit = desk.permits.clone().acquire_owned().await.map_err(|_| shut())?;
+        let permit = (permit, UnderWay::begin(&floor.under_way));
+        if !is_at_hand() {
+            let alone = desk.cold.clone().acquire_owned().await.map_err(|_| shut())?;
+            // Unless whoever was there before has brought it all.
+            if !is_at_hand() {
+                return floor.cold.run((permit, alone), work).await;
+            }
+        }
+        floor.quick.run(permit, work).await
+    }
+}
+
+impl UnderWay {
+    fn begin(counter: &Arc<AtomicUsize>) -> Self {
+        counter.fetch_add(1, Ordering::SeqCst);
+        Self(counter.clone())
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+fn shut() -> Error {
+    Error::new(ErrorKind::Closed, "the store has been closed")
+}
