@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
+use zeroize::Zeroizing;
 
 use super::App;
 use super::problem::Problem;
@@ -25,7 +26,7 @@ impl Caller {
     /// The bearer of a token at the mailbox that it speaks for.
     pub async fn at_home(app: &App, headers: &HeaderMap) -> Result<Self, Problem> {
         let token = token(headers)?;
-        let mailbox = app.store.home(token.to_owned()).await?;
+        let mailbox = app.store.home(token).await?;
         Ok(Self::new(mailbox, token))
     }
 
@@ -41,11 +42,11 @@ impl FromRequestParts<Arc<App>> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
-        let token = token(&parts.headers)?.to_owned();
+        let token = Zeroizing::new(token(&parts.headers)?.to_owned());
         let params = RawPathParams::from_request_parts(parts, app).await;
         let params = params.map_err(|_| Problem::bad_request("the path is not UTF-8"))?;
         let tenant = params.iter().find(|(name, _)| *name == "tenant").map(|(_, value)| value.to_owned());
-        let mailbox = app.store.mailbox(token.clone(), tenant.unwrap_or_default()).await?;
+        let mailbox = app.store.mailbox(&token, tenant.as_deref().unwrap_or_default()).await?;
         Ok(Self::new(mailbox, &token))
     }
 }

@@ -28,6 +28,6 @@ pub async fn make(caller: Caller, Path((_, folder)): Path<(String, String)>) -> 
     if !is_folder_name(&folder) {
         return Err(Problem::bad_request("a folder's name has 1 to 64 letters, digits, spaces and -_.+"));
     }
-    let is_new = caller.mailbox.make_folder(folder).await?;
+    let is_new = caller.mailbox.make_folder(&folder).await?;
     Ok(if is_new { StatusCode::CREATED } else { StatusCode::NO_CONTENT })
 }

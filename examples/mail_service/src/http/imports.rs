@@ -46,7 +46,7 @@ pub async fn put(
     }
     let (reading, raw) = messages::parse(raw).await?;
     let new = NewLetter { reading, raw, seen, expires_at_secs: None };
-    let is_new = caller.mailbox.import(named, folder, new).await?;
+    let is_new = caller.mailbox.import(named, &folder, new).await?;
     Ok(if is_new { StatusCode::CREATED } else { StatusCode::NO_CONTENT })
 }
 

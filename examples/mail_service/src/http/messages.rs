@@ -66,7 +66,7 @@ pub async fn list(
     if q.chars().count() > 200 {
         return Err(Problem::bad_request("a search has at most 200 characters"));
     }
-    let page = caller.mailbox.page(folder, after, limit.unwrap_or(50).clamp(1, 200), q).await?;
+    let page = caller.mailbox.page(&folder, after, limit.unwrap_or(50).clamp(1, 200), &q).await?;
     let rows: Vec<Value> = page.rows.iter().map(|(slot, letter)| row(*slot, letter)).collect();
     Ok(Json(json!({"messages": rows, "next": page.next.map(|slot| slot.to_string())})))
 }
@@ -79,8 +79,8 @@ pub async fn post(
     body: Bytes,
 ) -> Result<Response, Problem> {
     let new = write(&app, &caller, &read_json(&body)?)?;
-    let slots = caller.mailbox.put(vec![(folder.clone(), new)]).await?;
-    created(&caller, tenant, folder, slots.first()).await
+    let slots = caller.mailbox.put(vec![(folder.as_str(), new)]).await?;
+    created(&caller, &tenant, &folder, slots.first()).await
 }
 
 /// `POST /t/{tenant}/send`: into `sent` and, since nothing leaves this service, into the tenant's own `inbox`; into both or
@@ -93,8 +93,8 @@ pub async fn send(
 ) -> Result<Response, Problem> {
     let writing: Writing = read_json(&body)?;
     let (sent, received) = (write(&app, &caller, &writing)?, write(&app, &caller, &writing)?);
-    let slots = caller.mailbox.put(vec![("sent".into(), sent), ("inbox".into(), received)]).await?;
-    created(&caller, tenant, "sent".into(), slots.first()).await
+    let slots = caller.mailbox.put(vec![("sent", sent), ("inbox", received)]).await?;
+    created(&caller, &tenant, "sent", slots.first()).await
 }
 
 /// `GET ../messages/{id}`: one message, decoded. 304 if the client has this version.
@@ -104,7 +104,7 @@ pub async fn read(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let slot = slot(&id)?;
-    let (letter, version) = caller.mailbox.letter(folder, slot).await?;
+    let (letter, version) = caller.mailbox.letter(&folder, slot).await?;
     if etag::is_known(&headers, version) {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag::tag(version))]).into_response());
     }
@@ -121,7 +121,7 @@ pub async fn raw(
     caller: Caller,
     Path((_, folder, id)): Path<(String, String, String)>,
 ) -> Result<impl IntoResponse, Problem> {
-    let (letter, _) = caller.mailbox.letter(folder, slot(&id)?).await?;
+    let (letter, _) = caller.mailbox.letter(&folder, slot(&id)?).await?;
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("message/rfc822")),
         (header::CONTENT_DISPOSITION, HeaderValue::from_static("attachment; filename=\"message.eml\"")),
@@ -134,7 +134,7 @@ pub async fn attachment(
     caller: Caller,
     Path((_, folder, id, number)): Path<(String, String, String, usize)>,
 ) -> Result<impl IntoResponse, Problem> {
-    let (letter, _) = caller.mailbox.letter(folder, slot(&id)?).await?;
+    let (letter, _) = caller.mailbox.letter(&folder, slot(&id)?).await?;
     let raw = caller.mailbox.content(&letter).await?;
     let found = off_the_runtime(move || letter::attached(&raw, number)).await?.map_err(flawed)?;
     let (attachment, bytes) =
@@ -154,7 +154,7 @@ pub async fn mark(
         let detail = "say with If-Match which version is changed";
         return Err(Problem::new(StatusCode::PRECONDITION_REQUIRED, detail));
     };
-    let version = caller.mailbox.mark(folder, slot(&id)?, seen, expected).await;
+    let version = caller.mailbox.mark(&folder, slot(&id)?, seen, expected).await;
     let version = version.map_err(Problem::of_conditional)?;
     Ok((StatusCode::NO_CONTENT, [(header::ETAG, etag::tag(version))]).into_response())
 }
@@ -168,7 +168,7 @@ pub async fn move_to(
 ) -> Result<Response, Problem> {
     let (Moving { to }, slot) = (read_json(&body)?, slot(&id)?);
     let expected = IfMatch::of(&headers)?.version();
-    let moved = caller.mailbox.move_to(folder, slot, to.clone(), expected).await;
+    let moved = caller.mailbox.move_to(&folder, slot, &to, expected).await;
     moved.map_err(Problem::of_conditional)?;
     Ok((StatusCode::NO_CONTENT, [(header::LOCATION, location(&tenant, &to, slot)?)]).into_response())
 }
@@ -180,7 +180,7 @@ pub async fn delete(
     headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
     let expected = IfMatch::of(&headers)?.version();
-    caller.mailbox.delete(folder, slot(&id)?, expected).await.map_err(Problem::of_conditional)?;
+    caller.mailbox.delete(&folder, slot(&id)?, expected).await.map_err(Problem::of_conditional)?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -217,10 +217,10 @@ fn write(app: &App, caller: &Caller, writing: &Writing) -> Result<NewLetter, Pro
     Ok(NewLetter { reading, raw, seen: false, expires_at_secs })
 }
 
-async fn created(caller: &Caller, tenant: String, folder: String, slot: Option<&Slot>) -> Result<Response, Problem> {
+async fn created(caller: &Caller, tenant: &str, folder: &str, slot: Option<&Slot>) -> Result<Response, Problem> {
     let slot = *slot.ok_or_else(|| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "nothing was stored"))?;
-    let (letter, version): (Letter, Version) = caller.mailbox.letter(folder.clone(), slot).await?;
-    let headers = [(header::LOCATION, location(&tenant, &folder, slot)?), (header::ETAG, etag::tag(version))];
+    let (letter, version): (Letter, Version) = caller.mailbox.letter(folder, slot).await?;
+    let headers = [(header::LOCATION, location(tenant, folder, slot)?), (header::ETAG, etag::tag(version))];
     Ok((StatusCode::CREATED, headers, Json(row(slot, &letter))).into_response())
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use strongroom::desk::DeskSocket;
-use strongroom::{Clock, LocalRoots, Strongroom, SystemClock};
+use strongroom::{Clock, LocalRoots, Strongroom, SystemClock, aio};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -53,7 +53,7 @@ pub struct Running {
     pub address: SocketAddr,
     /// Where operators' programs ask.
     pub admin: SocketAddr,
-    room: Strongroom,
+    room: aio::Strongroom,
     readiness: Readiness,
     custody: Option<DeskSocket>,
     end: watch::Sender<bool>,
@@ -102,6 +102,7 @@ impl Setup {
         let (public, private) = (TcpListener::bind(listen).await?, TcpListener::bind(admin).await?);
         let (address, admin) = (public.local_addr()?, private.local_addr()?);
         let metrics = Metrics::begin();
+        let room = aio::Strongroom::new(room, aio::Limits::default());
         let store = Store::new(room.clone(), clock);
         let app = Arc::new(App { store, sign_in, readiness: readiness.clone(), metrics: metrics.clone(), timeout });
         let (end, ended) = watch::channel(false);
@@ -130,7 +131,7 @@ impl Running {
         }
         // An act of a custodian is waited for.
         drop(tokio::task::spawn_blocking(move || drop(custody)).await);
-        room.close();
+        room.close().await;
         tracing::info!("ended");
     }
 }

@@ -50,7 +50,7 @@ fn collector() -> (String, Kept) {
         for stream in listener.incoming() {
             let (mut stream, mut keeping) = (stream.unwrap(), keeping.clone());
             stream.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
-            let mut buffer = [0; 64 << 10];
+            let mut buffer = vec![0; 64 << 10];
             while let Ok(length @ 1..) = stream.read(&mut buffer) {
                 keeping.write_all(&buffer[..length]).unwrap();
                 if buffer[..length].ends_with(b"]}]}") {
