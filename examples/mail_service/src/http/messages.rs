@@ -211,7 +211,7 @@ fn write(app: &App, caller: &Caller, writing: &Writing) -> Result<NewLetter, Pro
     let date_secs = i64::try_from(now_ms / 1000).unwrap_or(i64::MAX);
     let draft = Draft { from: &from, to: to.trim(), subject, text, date_secs, id: &id };
     let raw = draft.compose().ok_or_else(|| {
-        Problem::bad_request("a message has a recipient like anna@contoso.example, and a subject of one line")
+        Problem::bad_request("a message has a recipient like somebody@mail.example, and a subject of one line")
     })?;
     let reading = Reading::of(&raw).map_err(flawed)?;
     Ok(NewLetter { reading, raw, seen: false, expires_at_secs })
