@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use strongroom::identity::{Claims, Rejection, Verifier};
+use strongroom::identity::{Claims, Rejection, SubjectKind, Verifier};
 use strongroom::{
     Builder, CollectionDef, Durability, LocalRoots, ManualClock, RootError, RootId, RootKeys, RootRotation, Strongroom,
     TenantSpec, WrapContext, WrapSecret, Wrapped,
@@ -64,7 +64,15 @@ impl Verifier for Everybody {
     fn verify(&self, credential: &str, now_secs: u64) -> Result<Claims, Rejection> {
         let roles = ["read", "write", "custodian"].map(|role| format!("strongroom.{role}")).to_vec();
         let (issuer, tenant, subject) = ("bench".to_owned(), credential.to_owned(), "bench".to_owned());
-        Ok(Claims { issuer, tenant, subject, expires_at_secs: now_secs + 3600, roles, scopes: None })
+        Ok(Claims {
+            issuer,
+            tenant,
+            subject,
+            subject_kind: SubjectKind::Unknown,
+            expires_at_secs: now_secs + 3600,
+            roles,
+            scopes: None,
+        })
     }
 }
 

@@ -16,7 +16,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use strongroom::identity::{Claims, Rejection, Verifier};
+use strongroom::identity::{Claims, Rejection, SubjectKind, Verifier};
 use strongroom::{
     Budgets, CanDestroy, Collection, CollectionDef, Durability, LocalRoots, ResealPlan, Strongroom, TenantCustody,
     TenantSpec,
@@ -42,6 +42,7 @@ impl Verifier for Everybody {
             issuer: "bench".to_owned(),
             tenant: "tenant".to_owned(),
             subject: "somebody".to_owned(),
+            subject_kind: SubjectKind::Unknown,
             expires_at_secs: now_secs + 3600,
             roles: ["read", "write", "custodian"].map(|role| format!("strongroom.{role}")).into(),
             scopes: None,

@@ -10,7 +10,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use strongroom::identity::{Claims, Rejection, Verifier};
+use strongroom::identity::{Claims, Rejection, SubjectKind, Verifier};
 use strongroom::purge::{Receipt, verify_receipt};
 use strongroom::{CollectionDef, LocalRoots, ManualClock, Policy, Result, RootId, Strongroom, TenantSpec};
 
@@ -32,6 +32,7 @@ impl Verifier for AtTheirWord {
             issuer: ISSUER.into(),
             tenant: tenant.into(),
             subject: subject.into(),
+            subject_kind: SubjectKind::Unknown,
             expires_at_secs: now_secs + 600,
             roles: roles.split(',').map(|role| format!("strongroom.{role}")).collect(),
             scopes: None,

@@ -6,7 +6,7 @@
 
 use std::error::Error;
 
-use strongroom::identity::{Claims, Rejection, Verifier};
+use strongroom::identity::{Claims, Rejection, SubjectKind, Verifier};
 use strongroom::{CollectionDef, LocalRoots, Policy, RootId, RootRotation, Strongroom, TenantCustody, TenantSpec};
 
 const LETTERS: CollectionDef<u64, String> = CollectionDef::cbor("letters");
@@ -19,7 +19,15 @@ impl Verifier for PretendedIssuer {
     fn verify(&self, credential: &str, now_secs: u64) -> Result<Claims, Rejection> {
         let roles = ["read", "write", "custodian"].map(|role| format!("strongroom.{role}")).to_vec();
         let (issuer, tenant, subject) = ("https://id.example".into(), credential.into(), "somebody".into());
-        Ok(Claims { issuer, tenant, subject, expires_at_secs: now_secs + 600, roles, scopes: None })
+        Ok(Claims {
+            issuer,
+            tenant,
+            subject,
+            subject_kind: SubjectKind::Unknown,
+            expires_at_secs: now_secs + 600,
+            roles,
+            scopes: None,
+        })
     }
 }
 

@@ -7,7 +7,7 @@ use crate::audit::Actor;
 use crate::clock::{Clock, Deadline};
 use crate::directory::{Person, Speaker};
 use crate::error::{Error, ErrorKind, Result};
-use crate::identity::{Claims, Rejection, Verifier};
+use crate::identity::{Claims, Rejection, SubjectKind, Verifier};
 
 /// The longest that anything done with one credential lasts, however long the credential does.
 pub(crate) const SESSION_MAX: Duration = Duration::from_secs(3600);
@@ -40,6 +40,7 @@ const RIGHTS: [(&str, Right); 6] = [
 pub struct VerifiedIdentity {
     speaker: Speaker,
     subject: String,
+    subject_kind: SubjectKind,
     rights: BTreeSet<Right>,
     deadline: Deadline,
 }
@@ -79,6 +80,12 @@ impl VerifiedIdentity {
     #[must_use]
     pub fn subject(&self) -> &str {
         &self.subject
+    }
+
+    /// What the subject is, as far as its issuer says: a person, or a program that acts for itself.
+    #[must_use]
+    pub fn subject_kind(&self) -> SubjectKind {
+        self.subject_kind
     }
 
     /// From this second since 1970 on nothing more is done with this identity. The store's monotonic clock may end it
@@ -125,7 +132,7 @@ impl VerifiedIdentity {
 
     /// The one constructor. Checks again what a verifier must have checked, because anyone can write a verifier.
     fn admit(claims: Claims, clock: &dyn Clock) -> Result<Self, Rejection> {
-        let Claims { issuer, tenant, subject, expires_at_secs, roles, scopes } = claims;
+        let Claims { issuer, tenant, subject, subject_kind, expires_at_secs, roles, scopes } = claims;
         if issuer.is_empty() || tenant.is_empty() || subject.is_empty() {
             return Err(Rejection::TenantMissing);
         }
@@ -133,7 +140,7 @@ impl VerifiedIdentity {
         let left = Duration::from_millis(left_ms.ok_or(Rejection::Expired)?);
         let deadline = Deadline::after(clock, left.min(SESSION_MAX));
         let rights = rights_of(&roles, scopes.as_deref());
-        Ok(Self { speaker: Speaker::new(issuer, tenant), subject, rights, deadline })
+        Ok(Self { speaker: Speaker::new(issuer, tenant), subject, subject_kind, rights, deadline })
     }
 }
 
@@ -157,7 +164,7 @@ pub(crate) fn refuse(reason: Rejection) -> Error {
     metrics::counter!("strongroom_credentials_refused_total").increment(1);
     match reason {
         Rejection::Unavailable => Error::new(ErrorKind::Unavailable, "the credential cannot be verified at present"),
-        _ => Error::denied(),
+        _ => Error::unverified(),
     }
 }
 
@@ -175,6 +182,7 @@ mod tests {
             issuer: "https://issuer".into(),
             tenant: "t1".into(),
             subject: "s".into(),
+            subject_kind: SubjectKind::Unknown,
             expires_at_secs: 1_000_100,
             roles: names(&["strongroom.read"]),
             scopes: None,
@@ -202,7 +210,11 @@ mod tests {
     fn an_identity_ends_with_its_credential_or_after_an_hour() {
         let clock = ManualClock::new(1_000_000_000);
         let short = VerifiedIdentity::admit(claims(), &*clock).unwrap();
-        let long = VerifiedIdentity::admit(Claims { expires_at_secs: u64::MAX, ..claims() }, &*clock).unwrap();
+        let long = VerifiedIdentity::admit(
+            Claims { subject_kind: SubjectKind::Unknown, expires_at_secs: u64::MAX, ..claims() },
+            &*clock,
+        )
+        .unwrap();
         clock.advance(Duration::from_secs(99));
         assert!(short.check_deadline(&*clock).is_ok());
         clock.advance(Duration::from_secs(1));

@@ -61,11 +61,11 @@ mod tests {
 
     #[test]
     fn every_context_is_the_references() {
-        for entry in crate::testing::section("context", 13) {
+        for entry in crate::test_kit::section("context", 13) {
             let label: &'static str = entry["label"].as_str().unwrap().to_owned().leak();
             let parts = entry["parts"].as_array().unwrap();
             let context = parts.iter().fold(Context::new(label), |context, part| context.bytes(&encode_part(part)));
-            assert_eq!(context.as_slice(), crate::testing::hex(&entry["hex"]), "{entry}");
+            assert_eq!(context.as_slice(), crate::test_kit::hex(&entry["hex"]), "{entry}");
         }
     }
 
@@ -76,7 +76,7 @@ mod tests {
             "u8" => vec![u8::try_from(number()).unwrap()],
             "u32" => u32::try_from(number()).unwrap().to_be_bytes().to_vec(),
             "u64" => number().to_be_bytes().to_vec(),
-            "bytes" => crate::testing::hex(value),
+            "bytes" => crate::test_kit::hex(value),
             "text" => value.as_str().unwrap().as_bytes().to_vec(),
             "list" => {
                 let mut out = Vec::new();

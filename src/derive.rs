@@ -83,7 +83,7 @@ fn hkdf<const N: usize>(key_material: &[u8], incarnation: Incarnation, info: &Co
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{array, hex, number, secret, section, text};
+    use crate::test_kit::{array, hex, number, secret, section, text};
     use serde_json::Value;
 
     fn incarnation(entry: &Value) -> Incarnation {

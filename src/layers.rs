@@ -11,7 +11,7 @@ use crate::entropy::OsEntropy;
 use crate::error::{ErrorKind, Result};
 use crate::session::Session;
 use crate::strongroom::Strongroom;
-use crate::testing::{Gullible, in_memory};
+use crate::test_kit::{Gullible, in_memory};
 
 const NOTES: CollectionDef<&str, Vec<u8>> = CollectionDef::bytes("notes");
 

@@ -21,7 +21,7 @@
 //! ```
 //! use serde::{Deserialize, Serialize};
 //! use strongroom::{CollectionDef, LocalRoots, Strongroom, TenantSpec};
-//! # use strongroom::identity::{Claims, Rejection, Verifier};
+//! # use strongroom::identity::{Claims, Rejection, SubjectKind, Verifier};
 //!
 //! #[derive(Serialize, Deserialize)]
 //! struct Message {
@@ -35,7 +35,7 @@
 //! #     fn verify(&self, credential: &str, now_secs: u64) -> Result<Claims, Rejection> {
 //! #         let roles = ["read", "write", "custodian"].map(|role| format!("strongroom.{role}")).to_vec();
 //! #         Ok(Claims { issuer: "https://id.example".into(), tenant: credential.into(), subject: "s".into(),
-//! #             expires_at_secs: now_secs + 60, roles, scopes: None })
+//! #             subject_kind: SubjectKind::Unknown, expires_at_secs: now_secs + 60, roles, scopes: None })
 //! #     }
 //! # }
 //! # fn main() -> strongroom::Result<()> {
@@ -59,7 +59,14 @@
 //! mail.put_if(&("inbox", 1), &Message { text: "edited".into() }, entry.version())?;
 //! contoso.batch().put(&MAIL, &("sent", 1), &Message { text: "reply".into() })?.commit()?;
 //!
-//! for row in mail.prefix(("inbox",))? {
+//! // Everything in it happens together, if what it has read still holds; else it is done again.
+//! contoso.transact(|transaction| -> strongroom::Result<()> {
+//!     let Some(message) = transaction.get(&MAIL, &("inbox", 1))? else { return Ok(()) };
+//!     transaction.put(&MAIL, &("archive", 1), &message)?;
+//!     transaction.delete(&MAIL, &("inbox", 1))
+//! })?;
+//!
+//! for row in mail.prefix(("archive",))? {
 //!     let ((folder, number), message) = row?;
 //!     println!("{folder} {number}: {}", message.text);
 //! }
@@ -73,15 +80,22 @@
 //! # Features
 //!
 //! - `rocksdb` (default): the engine on disk. Without it only the engine in memory is there.
-//! - `backup` (default): [`backup`], for stores on disk.
-//! - `jwt` (default): [`identity::JwtVerifier`], which verifies signed tokens. Without it a service brings a
+//! - `backup` (default): `strongroom::backup`, for stores on disk.
+//! - `jwt` (default): `identity::JwtVerifier`, which verifies signed tokens. Without it a service brings a
 //!   [`Verifier`](identity::Verifier) of its own.
-//! - `transit`: [`TransitRoots`], root keys in OpenBao or HashiCorp Vault.
-//! - `tokio`: [`aio`], the same for services on Tokio.
+//! - `oidc`: `OidcKeys` in [`identity`], the keys of OpenID Connect issuers, fetched over HTTPS.
+//! - `transit`: `TransitRoots`, root keys in OpenBao or HashiCorp Vault.
+//! - `tokio`: `strongroom::aio`, the same for services on Tokio.
+//! - `testing`: `strongroom::testing`, a store in memory with an issuer of its own, for the tests of services and nothing
+//!   else; and `strongroom::cookbook`, recipes that run.
+//!
+//! None changes what another does. Minimum Rust version: 1.95.
 #![forbid(unsafe_code)]
 #![warn(clippy::unwrap_used)]
 
 pub mod manual;
+#[cfg(feature = "testing")]
+pub mod cookbook;
 
 // Tests of the layers against each other
 #[cfg(test)]
@@ -97,6 +111,10 @@ pub mod fuzz;
 // The front door for async services
 #[cfg(feature = "tokio")]
 pub mod aio;
+
+// For the tests of services
+#[cfg(feature = "testing")]
+pub mod testing;
 
 // Front door
 mod strongroom;
@@ -148,9 +166,11 @@ mod signing;
 mod metadata;
 mod traces;
 mod folder;
+#[cfg(any(feature = "transit", feature = "oidc"))]
+mod https;
 mod context;
 #[cfg(test)]
-mod testing;
+mod test_kit;
 mod secret;
 mod name;
 mod clock;

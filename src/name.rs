@@ -102,25 +102,47 @@ impl Incarnation {
     }
 }
 
-impl TryFrom<String> for TenantName {
-    type Error = Error;
+/// What every name can do that is made by `new` and lent by `as_str`.
+macro_rules! name_as_text {
+    ($($name:ty),*) => {$(
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                self.as_str()
+            }
+        }
 
-    fn try_from(name: String) -> Result<Self> {
-        Self::new(name)
-    }
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = $crate::error::Error;
+
+            /// As `new`.
+            fn from_str(name: &str) -> $crate::error::Result<Self> {
+                Self::new(name)
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = $crate::error::Error;
+
+            fn try_from(name: String) -> $crate::error::Result<Self> {
+                Self::new(name)
+            }
+        }
+    )*};
 }
+
+pub(crate) use name_as_text;
+
+name_as_text!(TenantName, RegionName);
 
 impl From<TenantName> for String {
     fn from(name: TenantName) -> Self {
         name.0
-    }
-}
-
-impl TryFrom<String> for RegionName {
-    type Error = Error;
-
-    fn try_from(name: String) -> Result<Self> {
-        Self::new(name)
     }
 }
 
@@ -130,21 +152,9 @@ impl From<RegionName> for String {
     }
 }
 
-impl fmt::Display for RegionName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
 impl fmt::Debug for RegionName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}", self.as_str())
-    }
-}
-
-impl fmt::Display for TenantName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 
@@ -167,7 +177,7 @@ mod tests {
     #[test]
     fn names_are_held_to_their_rule() {
         for good in ["contoso", "a", "0-a_b.c", &"x".repeat(63)] {
-            assert!(TenantName::new(good).is_ok(), "{good}");
+            assert_eq!(good.parse::<TenantName>().unwrap().to_string(), good);
         }
         for bad in ["", "-a", ".a", "Contoso", "con toso", "a\0", "é", "\u{430}", "a/b", &"x".repeat(64)] {
             assert!(TenantName::new(bad).is_err(), "{bad:?}");
@@ -177,7 +187,7 @@ mod tests {
     #[test]
     fn names_of_regions_are_held_to_their_rule() {
         for good in ["eu", "eu-west-1", "7", &"x".repeat(32)] {
-            assert!(RegionName::new(good).is_ok(), "{good}");
+            assert_eq!(good.parse::<RegionName>().unwrap().to_string(), good);
         }
         for bad in ["", "EU", "eu_west", "eu.west", "eu west", "eu/..", "eu\n", "é", &"x".repeat(33)] {
             assert!(RegionName::new(bad).is_err(), "{bad:?}");

@@ -12,7 +12,7 @@ use crate::cells::{Cell, Cells};
 use crate::clock::{Clock, Deadline};
 use crate::engine::{Batch, Durability, View};
 use crate::entropy::Entropy;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::keys::{self, Belief, CachedRing, Change, Loaded, Policy, Ring};
 use crate::kms::{Calls, RootId, RootKeys, Witnessed};
 use crate::name::Incarnation;
@@ -123,7 +123,15 @@ impl Register {
 
     /// Asks the root keys again if it is time. Called before a lock is taken, and at every sign-in.
     pub(crate) fn refresh(&self) -> Result<Arc<Ring>> {
-        self.ring.get(|| self.load())
+        self.ring.get(|| self.load()).map_err(|error| self.advise(error))
+    }
+
+    /// An error of loading a ring, with the time that a provider of root keys has asked for.
+    pub(crate) fn advise(&self, error: Error) -> Error {
+        match self.roots.retry_after() {
+            Some(wait) if error.kind() == ErrorKind::Throttled => error.with_retry_after(wait),
+            _ => error,
+        }
     }
 
     fn load(&self) -> Result<Loaded> {
@@ -137,7 +145,7 @@ impl Register {
 
     /// Has the root keys asked now if they would be soon.
     pub(crate) fn lease(&self) -> Result<Deadline> {
-        self.ring.lease(|| self.load())
+        self.ring.lease(|| self.load()).map_err(|error| self.advise(error))
     }
 
     /// Calls of root keys out of this process that have not been written down yet.

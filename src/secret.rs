@@ -127,7 +127,7 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[cfg_attr(miri, ignore = "Miri has no /proc/self/mem")]
     fn nothing_of_a_secret_is_left_where_it_was() {
-        use crate::testing::left_behind;
+        use crate::test_kit::left_behind;
         use std::hint::black_box;
         let secret = black_box(Secret::<64>::with(|bytes| bytes.fill(0xA7)));
         let place = secret.expose_secret().as_ptr();

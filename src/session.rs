@@ -132,7 +132,8 @@ impl Session {
     /// nothing but read and change records through the transaction, or nothing that may not be done twice.
     ///
     /// What `work` fails with is what this fails with, at once, a `Conflict` too; nothing is changed then. Its error can be
-    /// of any type that an [`Error`](crate::Error) turns into.
+    /// of any type that an [`Error`](crate::Error) turns into; where nothing else says of which, the closure does:
+    /// `|transaction| -> strongroom::Result<_> { .. }`.
     ///
     /// # Errors
     /// Those of `work`. [`Throttled`](crate::ErrorKind::Throttled) if what it reads is being changed too often: nothing was

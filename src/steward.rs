@@ -173,7 +173,8 @@ impl Steward {
         let mut tenants = directory.expiring_tenants();
         tenants.retain(|tenant| {
             let is_due = tenant.expiring().is_due(&*self.clock, self.expiry_every);
-            is_due && tenant.check_active().is_ok() && !rounds.is_resting(tenant)
+            let has_keys = || tenant.ring_in_use().is_some() || self.may_be_asked_for(tenant);
+            is_due && tenant.check_active().is_ok() && has_keys() && !rounds.is_resting(tenant)
         });
         let (allowance, mut may_ask) = (rounds.searches, SEARCHES_PER_ROUND);
         rounds.searches = self.take_turns(rounds, allowance, tenants, |tenant| {
@@ -188,11 +189,16 @@ impl Steward {
         if let Some(ring) = tenant.ring_in_use() {
             return Ok(Some(ring));
         }
-        if *may_ask == 0 || !tenant.expiring().has_rested(&*self.clock, self.expiry_every.saturating_mul(SELDOM)) {
+        if *may_ask == 0 || !self.may_be_asked_for(tenant) {
             return Ok(None);
         }
         *may_ask -= 1;
         tenant.ring_for_upkeep().map(|(ring, _)| Some(ring))
+    }
+
+    /// Whether the keys of a tenant may be asked for, though nobody uses them, to search its records.
+    fn may_be_asked_for(&self, tenant: &Tenant) -> bool {
+        tenant.expiring().has_rested(&*self.clock, self.expiry_every.saturating_mul(SELDOM))
     }
 
     /// A page of each tenant's work in turn, while the allowance lasts. Returns what is left of it.

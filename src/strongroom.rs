@@ -183,10 +183,14 @@ impl Strongroom {
     }
 
     /// Every place outside of this process that the store can connect to, and what for. It connects to no other: its
-    /// root keys ask the hosts that their configuration names, and nothing else of it has a network.
+    /// root keys and its verifier ask the hosts that their configuration names, and nothing else of it has a network.
     #[must_use]
     pub fn connections(&self) -> Vec<Connection> {
-        self.directory.connections()
+        let mut connections = self.directory.connections();
+        connections.extend(self.verifier.connections());
+        connections.sort();
+        connections.dedup();
+        connections
     }
 
     #[cfg(test)]

@@ -7,7 +7,7 @@ mod options;
 use std::path::Path;
 
 use rocksdb::{DB, IteratorMode, Options, WriteOptions};
-use strongroom::identity::{Claims, Rejection, Verifier};
+use strongroom::identity::{Claims, Rejection, SubjectKind, Verifier};
 use strongroom::{Budgets, Collection, CollectionDef, Durability, LocalRoots, Session, Strongroom, TenantSpec};
 
 /// What is measured.
@@ -126,6 +126,7 @@ impl Verifier for EveryoneIsCustodian {
             issuer: "bench".to_owned(),
             tenant: "tenant".to_owned(),
             subject: "somebody".to_owned(),
+            subject_kind: SubjectKind::Unknown,
             expires_at_secs: now_secs + 3600,
             roles: ["read", "write", "custodian"].map(|role| format!("strongroom.{role}")).into(),
             scopes: None,

@@ -141,6 +141,7 @@ fn tenant_line(tenant: &strongroom::TenantSummary, width: usize) -> String {
         None => "",
         Some(Fence::Observed) => "  (shut: the owner of a root key refuses)",
         Some(Fence::Ordered) => "  (shut: its custodians have revoked access)",
+        Some(_) => "  (shut)",
     };
     format!("{:width$}  {:9}  {speakers}{shut}", tenant.name.as_str(), tenant.state.as_str())
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use strongroom::audit::{Act, Recorded, verify_export};
-use strongroom::identity::{Claims, Rejection, Verifier};
+use strongroom::identity::{Claims, Rejection, SubjectKind, Verifier};
 use strongroom::{
     CALL_DEADLINE, Clock, Collection, CollectionDef, Error, ErrorKind, Fence, LocalRoots, Policy, RootId, RootSet,
     Strongroom, SystemClock, TenantCustody, TenantSpec, Trail, TransitRoots, check_root,
@@ -39,6 +39,7 @@ impl Verifier for AtTheirWord {
             issuer: ISSUER.into(),
             tenant: tenant.into(),
             subject: subject.into(),
+            subject_kind: SubjectKind::Unknown,
             expires_at_secs: now_secs + 600,
             roles: roles.split(',').map(|role| format!("strongroom.{role}")).collect(),
             scopes: None,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use strongroom::identity::{Claims, Rejection, Verifier};
+use strongroom::identity::{Claims, Rejection, SubjectKind, Verifier};
 use strongroom::{Budgets, CollectionDef, Custody, Durability, LocalRoots, Strongroom, TenantSpec};
 
 use super::Outcome;
@@ -53,6 +53,7 @@ impl Verifier for Gullible {
             issuer: "https://issuer.example/v2.0".into(),
             tenant: credential.into(),
             subject: "growth".into(),
+            subject_kind: SubjectKind::Unknown,
             expires_at_secs: now_secs + 3600,
             roles: ["read", "write", "custodian"].map(|role| format!("strongroom.{role}")).to_vec(),
             scopes: None,

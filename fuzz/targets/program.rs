@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
-use strongroom::identity::{Claims, Rejection, Verifier};
+use strongroom::identity::{Claims, Rejection, SubjectKind, Verifier};
 use strongroom::{
     Collection, CollectionDef, ErrorKind, Expected, RootError, RootId, RootKeys, Scan, Session, Strongroom, TenantSpec,
     Version, WrapContext, WrapSecret, Wrapped,
@@ -333,6 +333,7 @@ impl Verifier for Plain {
             issuer: issuer.to_owned(),
             tenant: tenant.to_owned(),
             subject: "somebody".to_owned(),
+            subject_kind: SubjectKind::Unknown,
             expires_at_secs: now_secs + 600,
             roles: roles.split(',').map(|role| format!("strongroom.{role}")).collect(),
             scopes: None,

@@ -11,7 +11,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
-use strongroom::identity::{Claims, Jwks, JwtVerifier, Oidc, Verifier};
+use strongroom::identity::{Claims, Jwks, JwtVerifier, Oidc, SubjectKind, Verifier};
 
 const NOW: u64 = 1_800_000_000;
 const LEEWAY: u64 = 60;
@@ -87,6 +87,8 @@ fn as_the_rules_say(claims: &HashMap<String, Value>) -> Option<Claims> {
     let expires_at_secs = seconds("exp")? + LEEWAY;
     let begins = claims.get("nbf").map_or(Some(0), Value::as_u64)?;
     let scopes = claims.get("scp").or(claims.get("scope"));
+    let client = claims.get("client_id").map_or(Some(None), |client| client.as_str().map(Some))?;
+    let subject_kind = if client == Some(&*subject) { SubjectKind::App } else { SubjectKind::Unknown };
     let holds = for_us
         && issuer == ISSUER
         && TENANTS.contains(&&*tenant)
@@ -98,6 +100,7 @@ fn as_the_rules_say(claims: &HashMap<String, Value>) -> Option<Claims> {
         issuer,
         tenant,
         subject,
+        subject_kind,
         expires_at_secs,
         roles: claims.get("roles").map_or(Some(vec![]), list)?,
         scopes: match scopes {

@@ -4,7 +4,7 @@ use xaes_256_gcm::aead::{Aead, KeyInit, Payload};
 
 use super::*;
 use crate::secret::{Key32, Secret};
-use crate::testing::{array, hex, secret, text, unhex};
+use crate::test_kit::{array, hex, secret, text, unhex};
 
 fn published() -> Value {
     serde_json::from_str(include_str!("../../tests/vectors/xaes.json")).unwrap()

@@ -214,7 +214,7 @@ mod tests {
             let (lane, held) = (lane.clone(), held.clone());
             let work = move || {
                 begun.send(()).unwrap();
-                drop(hold.recv());
+                let _ = hold.recv();
                 Ok(())
             };
             runtime.spawn(async move { lane.run(held, work).await })
@@ -249,27 +249,14 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::Invalid);
         assert!(lane.lock().jobs.is_empty());
 
-        // One that ends before its threads begin: it has one thread that may block, and that is taken.
-        let small = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build().unwrap();
-        let (release, hold) = mpsc::channel::<()>();
-        let (begun, has_begun) = mpsc::channel();
-        small.spawn_blocking(move || {
-            begun.send(()).unwrap();
-            drop(hold.recv());
-        });
-        has_begun.recv().unwrap();
-        let mut queued = Box::pin(lane.run((), || Ok(())));
-        small.block_on(async {
-            assert!(
-                std::future::poll_fn(|context| std::task::Poll::Ready(queued.as_mut().poll(context)))
-                    .await
-                    .is_pending()
-            );
-        });
-        small.shutdown_background();
-        drop(release);
-        let other = runtime();
-        let answer = other.block_on(async { tokio::time::timeout(Duration::from_secs(10), queued).await });
-        assert_eq!(answer.expect("an answer").unwrap_err().kind(), ErrorKind::Closed);
+        // One that has ended, and begins nothing any more.
+        let ended = runtime();
+        let handle = ended.handle().clone();
+        ended.shutdown_background();
+        let _guard = handle.enter();
+        let mut late = std::pin::pin!(lane.run((), || Ok(())));
+        let std::task::Poll::Ready(Err(error)) = late.as_mut().poll(&mut context) else { panic!("it waits") };
+        assert_eq!(error.kind(), ErrorKind::Closed);
+        assert_eq!(lane.lock().workers, 0);
     }
 }

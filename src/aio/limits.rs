@@ -15,19 +15,21 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         let cores = thread::available_parallelism().map_or(4, usize::from);
-        Self { per_tenant: 8, threads: (cores * 4).clamp(8, 64), cold: 64, sign_ins: (cores * 2).clamp(4, 16) }
+        let threads = (cores * 4).clamp(16, 64);
+        Self { per_tenant: 8, threads, cold: 64, sign_ins: (cores * 2).clamp(4, 16) }
     }
 }
 
 impl Limits {
-    /// How many operations of one tenant: 8 unless said otherwise. Reads from memory do not count.
+    /// How many operations of one tenant: 8 unless said otherwise, which is half of the threads of a small machine. Reads from
+    /// memory do not count.
     pub fn per_tenant(mut self, operations: usize) -> Self {
         self.per_tenant = operations;
         self
     }
 
     /// How many operations of all tenants that find their keys and cells in memory: four for each core unless said otherwise,
-    /// and 8 to 64. Writes that are synced share a sync with those beside them, so more threads than cores are of use.
+    /// and 16 to 64. Writes that are synced share a sync with those beside them, so more threads than cores are of use.
     pub fn threads(mut self, operations: usize) -> Self {
         self.threads = operations;
         self

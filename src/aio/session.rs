@@ -48,7 +48,7 @@ impl Session {
             Some(opened) => opened?,
             None => {
                 let definition = *definition;
-                self.with(move |session| session.collection(&definition)).await?
+                self.run(true, move |session| session.collection(&definition)).await?
             }
         };
         Ok(Collection::new(opened, self.turn.clone()))
@@ -68,7 +68,7 @@ impl Session {
     /// As [`Session::drop_collection`](crate::Session::drop_collection).
     pub async fn drop_collection(&self, name: &str) -> Result<()> {
         let name = name.to_owned();
-        self.with(move |session| session.drop_collection(&name)).await
+        self.run(true, move |session| session.drop_collection(&name)).await
     }
 
     /// Has the tenant's root keys asked now, if they would be asked soon.
@@ -98,7 +98,7 @@ impl Session {
         &self,
         work: impl FnMut(&mut Transaction) -> Result<T, E> + Send + 'static,
     ) -> Result<T, E> {
-        self.with(move |session| Ok(session.transact(work))).await?
+        self.run(true, move |session| Ok(session.transact(work))).await?
     }
 
     /// Does several things at once on a thread that may block, as one operation of this tenant: a unit of work in which
@@ -113,8 +113,16 @@ impl Session {
         &self,
         work: impl FnOnce(&session::Session) -> Result<T> + Send + 'static,
     ) -> Result<T> {
+        self.run(false, work).await
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        for_writing: bool,
+        work: impl FnOnce(&session::Session) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
         let (session, asked) = (self.session.clone(), self.session.clone());
-        self.turn.run(move || asked.is_at_hand(true), move || work(&session)).await
+        self.turn.run(move || asked.is_at_hand(for_writing), move || work(&session)).await
     }
 }
 

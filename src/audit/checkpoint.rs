@@ -97,7 +97,7 @@ pub(super) fn origin(store: Incarnation, trail: Incarnation) -> String {
 mod tests {
     use super::*;
     use crate::secret::Key32;
-    use crate::testing::{array, hex as unhex, text};
+    use crate::test_kit::{array, hex as unhex, text};
 
     const TEXT: &str = "strongroom/a/b\n7\nAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n";
 
@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn every_checkpoint_is_the_references() {
-        for entry in crate::testing::section("audit_checkpoint", 1) {
+        for entry in crate::test_kit::section("audit_checkpoint", 1) {
             let (store, trail) = (Incarnation::new(array(&entry["store"])), Incarnation::new(array(&entry["trail"])));
             let mut tree = Tree::default();
             entry["leaves"].as_array().unwrap().iter().for_each(|leaf| tree.push(&unhex(leaf)));

@@ -277,13 +277,13 @@ mod tests {
 
     #[test]
     fn every_leaf_is_the_references() {
-        for entry in crate::testing::section("audit_leaf", 2) {
-            let leaf = crate::testing::hex(&entry["leaf"]);
+        for entry in crate::test_kit::section("audit_leaf", 2) {
+            let leaf = crate::test_kit::hex(&entry["leaf"]);
             let event = Event::decode(&leaf).unwrap();
-            assert_eq!(event.encode(crate::testing::array(&entry["salt"])), leaf);
-            assert_eq!(event.act.as_str(), crate::testing::text(&entry["act"]));
+            assert_eq!(event.encode(crate::test_kit::array(&entry["salt"])), leaf);
+            assert_eq!(event.act.as_str(), crate::test_kit::text(&entry["act"]));
             assert_eq!(event.time_ms, entry["time_ms"].as_u64().unwrap());
-            assert_eq!(event.outcome.as_str(), crate::testing::text(&entry["outcome"]));
+            assert_eq!(event.outcome.as_str(), crate::test_kit::text(&entry["outcome"]));
             let pairs = entry["details"].as_array().unwrap().iter();
             let details: Vec<_> = pairs.map(|pair| (pair[0].as_str().unwrap(), pair[1].as_str().unwrap())).collect();
             let ours: Vec<_> = event.details.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();

@@ -119,7 +119,7 @@ mod tests {
     use super::super::tree::leaf_hash;
     use super::super::tree::tests::{LEAVES, ROOTS};
     use super::*;
-    use crate::testing::unhex;
+    use crate::test_kit::unhex;
     use proptest::prelude::*;
 
     fn hash(text: &str) -> Hash {

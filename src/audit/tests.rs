@@ -10,7 +10,7 @@ use crate::engine::{Batch, Durability};
 use crate::error::ErrorKind;
 use crate::name::Incarnation;
 use crate::strongroom::Strongroom;
-use crate::testing::in_memory;
+use crate::test_kit::in_memory;
 
 const TRAIL: Incarnation = Incarnation::new([7; 16]);
 

@@ -98,11 +98,11 @@ pub(super) mod tests {
         let mut tree = Tree::default();
         assert_eq!(
             tree.root().to_vec(),
-            crate::testing::unhex("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")
+            crate::test_kit::unhex("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")
         );
         for (leaf, root) in LEAVES.into_iter().zip(ROOTS) {
-            tree.push(&crate::testing::unhex(leaf));
-            assert_eq!(tree.root().to_vec(), crate::testing::unhex(root), "{} leaves", tree.size());
+            tree.push(&crate::test_kit::unhex(leaf));
+            assert_eq!(tree.root().to_vec(), crate::test_kit::unhex(root), "{} leaves", tree.size());
         }
     }
 

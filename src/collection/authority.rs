@@ -8,7 +8,7 @@ use crate::access::{Right, VerifiedIdentity};
 use crate::clock::{Clock, Deadline};
 use crate::directory::{Tenant, Writing};
 use crate::entropy::Entropy;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::seal::Record;
 
 /// One actor, one tenant, one deadline. A cheap handle.
@@ -63,12 +63,9 @@ impl Authority {
 
     /// The record, unless it has expired by the store's clock: then it is as good as gone.
     pub(crate) fn unexpired(&self, record: Record) -> Option<Record> {
-        (!self.has_expired(record.expires_ms())).then_some(record)
-    }
-
-    /// Whether a time has come, in milliseconds since 1970. At the millisecond itself it has.
-    pub(crate) fn has_expired(&self, expires_ms: Option<u64>) -> bool {
-        expires_ms.is_some_and(|expires_ms| expires_ms <= self.clock.wall_ms())
+        // Most records do not expire, and no clock is asked for them.
+        let is_living = record.expires_ms().is_none() || !record.has_expired(self.clock.wall_ms());
+        is_living.then_some(record)
     }
 
     pub(crate) fn clock(&self) -> &dyn Clock {
@@ -93,7 +90,7 @@ impl Authority {
 
     fn check_open(&self) -> Result<()> {
         if !self.store_is_open.load(Ordering::SeqCst) {
-            return Err(Error::new(ErrorKind::Closed, "the store has been closed"));
+            return Err(Error::store_closed());
         }
         self.identity.check_deadline(&*self.clock)?;
         self.tenant().check_term(self.term)

@@ -67,7 +67,7 @@ pub(super) struct Entry {
 }
 
 /// A collection, as a tenant's list shows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct CollectionSummary {
     /// Its name.

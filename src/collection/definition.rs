@@ -30,6 +30,7 @@ pub struct CollectionDef<K, V> {
 
 /// How record keys lie on the disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum KeyMode {
     /// Encrypted component by component. On the disk show: how many components a key has, their lengths, and which
     /// keys share a parent. Scans by whole components only, in no particular order.

@@ -20,7 +20,7 @@ const PAGE_BYTES: usize = 128 << 10;
 /// A row that fails ends the scan. The session's deadline is checked at every row, and so is whether the record has
 /// expired: what expires while a scan is under way is not among its rows any more. Drop a scan that is not read to its
 /// end: its snapshot keeps the engine from letting go of older rows.
-pub struct Scan<K: Key, V> {
+pub struct Scan<K, V> {
     /// `None` once the scan has ended: a snapshot keeps a cell from letting go of older rows.
     view: Option<Box<dyn View>>,
     collection: Collection<K, V>,
@@ -209,7 +209,7 @@ impl<K: Key, V> Iterator for Scan<K, V> {
 
 impl<K: Key, V> std::iter::FusedIterator for Scan<K, V> {}
 
-impl<K: Key, V> std::fmt::Debug for Scan<K, V> {
+impl<K, V> std::fmt::Debug for Scan<K, V> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Scan").field("collection", &self.collection).finish_non_exhaustive()
     }

@@ -32,8 +32,8 @@ const LONGEST_PAUSE: u32 = 6;
 /// transactions are serializable, against each other and against every other write. A commit without changes proves the
 /// same of its reads.
 ///
-/// A record that has expired is absent, by the clock at the time that it is asked: one that expires between being read
-/// and the commit makes it a conflict.
+/// A record that has expired is absent, by the clock when it is read and again, at one time for all, at the commit: one
+/// that expires in between makes it a conflict.
 ///
 /// There are no scans in it: the commit could not prove that no record had been added. Who needs one scans before, and
 /// reads in the transaction what the scan has found; or keeps a record that counts, and reads that.
@@ -87,8 +87,7 @@ impl Transaction {
     /// gone ([`Budgets::idle`](crate::Budgets::idle)); [`Invalid`](crate::ErrorKind::Invalid) past 65,536 records or 64
     /// MiB of stored keys and values.
     pub fn get<K: Key, V>(&mut self, collection: &CollectionDef<K, V>, key: &K::Ref<'_>) -> Result<Option<V>> {
-        let (info, engine_key) = self.find(collection, key)?;
-        self.read(&info, engine_key)?.map(|opened| (collection.codec.decode)(opened)).transpose()
+        self.get_by(collection, &Components::of::<K>(key, collection.separator)?)
     }
 
     /// Whether there is a record of `key`, as [`get`](Self::get) would find it.
@@ -96,7 +95,7 @@ impl Transaction {
     /// # Errors
     /// As [`get`](Self::get).
     pub fn contains<K: Key, V>(&mut self, collection: &CollectionDef<K, V>, key: &K::Ref<'_>) -> Result<bool> {
-        let (info, engine_key) = self.find(collection, key)?;
+        let (info, engine_key) = self.find(collection, &Components::of::<K>(key, collection.separator)?)?;
         Ok(self.read(&info, engine_key)?.is_some())
     }
 
@@ -110,7 +109,7 @@ impl Transaction {
         key: &K::Ref<'_>,
         expected: impl Into<Expected>,
     ) -> Result<()> {
-        let (info, engine_key) = self.find(collection, key)?;
+        let (info, engine_key) = self.find(collection, &Components::of::<K>(key, collection.separator)?)?;
         self.check_expected(&info, &engine_key, expected.into())
     }
 
@@ -121,7 +120,7 @@ impl Transaction {
     /// [`Invalid`](crate::ErrorKind::Invalid) past a limit: of a key, of a value, of 65,536 records or 64 MiB of stored
     /// keys and values.
     pub fn put<K: Key, V>(&mut self, collection: &CollectionDef<K, V>, key: &K::Ref<'_>, value: &V) -> Result<()> {
-        self.change(collection, key, Some(value), PutOptions::new())
+        self.put_with(collection, key, value, PutOptions::new())
     }
 
     /// Sets the value of `key` as the options say. What they expect is asked at once, of what was there before the
@@ -137,7 +136,7 @@ impl Transaction {
         value: &V,
         options: PutOptions,
     ) -> Result<()> {
-        self.change(collection, key, Some(value), options)
+        self.change(collection, Draft::new(collection, key, Some(value), options)?)
     }
 
     /// Removes the record of `key`, if there is one.
@@ -145,7 +144,7 @@ impl Transaction {
     /// # Errors
     /// As [`put`](Self::put).
     pub fn delete<K: Key, V>(&mut self, collection: &CollectionDef<K, V>, key: &K::Ref<'_>) -> Result<()> {
-        self.change(collection, key, None, PutOptions::new())
+        self.change(collection, Draft::new(collection, key, None, PutOptions::new())?)
     }
 
     /// How durable the changes are when [`commit`](Self::commit) returns; [`Durability::Synced`] unless said here,
@@ -175,9 +174,9 @@ impl Transaction {
     /// The commit of who has changed nothing: that everything is still as it was read, in one moment.
     fn confirm(&self) -> Result<()> {
         self.authority.check(Right::Read)?;
-        let view = self.authority.tenant().view()?;
+        let (view, now_ms) = (self.authority.tenant().view()?, self.authority.clock().wall_ms());
         for (engine_key, touched) in &self.touched {
-            let found = look(&self.authority, &*view, &touched.info, engine_key)?;
+            let found = look(&self.authority, &*view, &touched.info, engine_key, now_ms)?;
             let version = found.map(|record| record.version());
             if touched.seen.is_some_and(|seen| !seen.is(version)) {
                 return Err(Error::conflict("a record that the transaction has read is not as it was"));
@@ -186,18 +185,31 @@ impl Transaction {
         Ok(())
     }
 
-    fn find<K: Key, V>(&self, collection: &CollectionDef<K, V>, key: &K::Ref<'_>) -> Result<(Arc<Info>, Vec<u8>)> {
+    /// [`get`](Self::get), of a key that somebody else has taken apart.
+    pub(super) fn get_by<K: Key, V>(
+        &mut self,
+        collection: &CollectionDef<K, V>,
+        components: &Components,
+    ) -> Result<Option<V>> {
+        let (info, engine_key) = self.find(collection, components)?;
+        self.read(&info, engine_key)?.map(|opened| (collection.codec.decode)(opened)).transpose()
+    }
+
+    fn find<K: Key, V>(
+        &self,
+        collection: &CollectionDef<K, V>,
+        components: &Components,
+    ) -> Result<(Arc<Info>, Vec<u8>)> {
         self.authority.check(Right::Read)?;
-        let components = Components::of::<K>(key, collection.separator)?;
         let info = resolve(&self.authority, collection)?;
-        let engine_key = engine_key::<K>(&*self.authority.tenant().ring()?, &info, &components)?;
+        let engine_key = engine_key::<K>(&*self.authority.tenant().ring()?, &info, components)?;
         Ok((info, engine_key))
     }
 
     /// The record as the transaction has set it, or else as it was.
     fn read(&mut self, info: &Arc<Info>, engine_key: Vec<u8>) -> Result<Option<Opened>> {
         match self.touched.get(&engine_key).map(|touched| &touched.deed) {
-            Some(Deed::Put(_, expires_ms)) if self.authority.has_expired(*expires_ms) => return Ok(None),
+            Some(Deed::Put(_, Some(expires_ms))) if *expires_ms <= self.authority.clock().wall_ms() => return Ok(None),
             Some(Deed::Put(value, _)) => return Ok(Some(Opened::unwritten(value))),
             Some(Deed::Delete) => return Ok(None),
             Some(Deed::Keep) | None => {}
@@ -217,7 +229,7 @@ impl Transaction {
             Some(view) => view,
             None => self.authority.tenant().view()?,
         };
-        let found = look(&self.authority, &*view, info, engine_key);
+        let found = look(&self.authority, &*view, info, engine_key, self.authority.clock().wall_ms());
         self.view = Some(view);
         let found = found?;
         let seen = found.as_ref().map_or(Expected::Absent, |record| Expected::Version(record.version()));
@@ -231,14 +243,8 @@ impl Transaction {
         if expected.is(version) { Ok(()) } else { Err(Error::conflict("the record is not as expected")) }
     }
 
-    fn change<K: Key, V>(
-        &mut self,
-        definition: &CollectionDef<K, V>,
-        key: &K::Ref<'_>,
-        value: Option<&V>,
-        options: PutOptions,
-    ) -> Result<()> {
-        let draft = Draft::new(definition, key, value, options)?;
+    /// Adds a change that somebody has drafted.
+    pub(super) fn change<K: Key, V>(&mut self, definition: &CollectionDef<K, V>, draft: Draft) -> Result<()> {
         let info = resolve(&self.authority, definition)?;
         let Change { engine_key, deed, expected, .. } = draft.finish::<K>(&self.authority, &info)?;
         if let Some(expected) = expected {
@@ -266,8 +272,8 @@ impl Transaction {
     }
 }
 
-/// The record of a key in a snapshot, unless it has expired.
-fn look(authority: &Authority, view: &dyn View, info: &Info, engine_key: &[u8]) -> Result<Option<Record>> {
+/// The record of a key in a snapshot, unless it has expired at `now_ms`.
+fn look(authority: &Authority, view: &dyn View, info: &Info, engine_key: &[u8], now_ms: u64) -> Result<Option<Record>> {
     info.check_not_dropped()?;
     let (tenant, mut found) = (authority.tenant(), None);
     let ring = tenant.ring()?;
@@ -275,7 +281,7 @@ fn look(authority: &Authority, view: &dyn View, info: &Info, engine_key: &[u8]) 
         found = Some(seal::open_record(&ring, Place { collection: info.id, engine_key }, bytes.to_vec()));
     })?;
     metrics::counter!("strongroom_reads_total").increment(1);
-    Ok(found.transpose()?.and_then(|record| authority.unexpired(record)))
+    Ok(found.transpose()?.filter(|record| !record.has_expired(now_ms)))
 }
 
 /// Does `work` in a transaction, and again, a bounded number of times, while somebody else changes what it has read.

@@ -16,7 +16,8 @@ use crate::seal::{self, Place, Record, Version};
 use crate::secret::Plaintext;
 
 /// What must be there for a conditional write to happen. A record that has expired is absent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Expected {
     /// No record.
     Absent,
@@ -77,7 +78,9 @@ pub(super) fn commit(authority: &Authority, changes: &[Change], durability: Dura
     authority.entropy().fill(nonces.as_flattened_mut())?;
     for _ in 0..ATTEMPTS {
         let mut batch = Batch::new(durability);
-        seal_all(authority, ring, changes, &objects, &nonces, &mut batch)?;
+        // One moment for all that is compared.
+        let now_ms = authority.clock().wall_ms();
+        seal_all(authority, ring, changes, &objects, &nonces, now_ms, &mut batch)?;
         headless.settle(&mut batch)?;
         let compares = changes.iter().any(Change::compares);
         match tenant.writer()?.apply(batch) {
@@ -88,7 +91,8 @@ pub(super) fn commit(authority: &Authority, changes: &[Change], durability: Dura
                 headless.keep();
                 changes.iter().filter_map(Change::expires_ms).for_each(|at| tenant.expiring().note(at));
                 outcome?;
-                metrics::counter!("strongroom_writes_total").increment(changes.len() as u64);
+                let done = changes.iter().filter(|change| !matches!(change.deed, Deed::Keep)).count();
+                metrics::counter!("strongroom_writes_total").increment(done as u64);
                 return Ok(nonces.iter().map(Version::of_write).collect());
             }
         }
@@ -117,6 +121,7 @@ fn seal_all(
     changes: &[Change],
     objects: &Objects,
     nonces: &[[u8; NONCE_LEN]],
+    now_ms: u64,
     batch: &mut Batch,
 ) -> Result<()> {
     let keyspace = authority.tenant().keyspace();
@@ -124,7 +129,7 @@ fn seal_all(
     for (number, change) in changes.iter().enumerate() {
         let place = Place { collection: change.info.id, engine_key: &change.engine_key };
         if change.compares() {
-            replace(authority, ring, place, change, batch)?;
+            replace(authority, ring, place, change, now_ms, batch)?;
         }
         let (value, expires_ms) = match &change.deed {
             Deed::Put(value, expires_ms) => (value, *expires_ms),
@@ -155,17 +160,17 @@ struct Replaced {
 }
 
 /// Compares the record now with what is expected, has the engine compare the bytes again when it writes, and removes
-/// the chunks of the value that goes. Whether a record has expired is asked here, once for each time that the commit is
-/// tried.
+/// the chunks of the value that goes.
 fn replace(
     authority: &Authority,
     ring: &Ring,
     place: Place<'_>,
     Change { expected, deed, .. }: &Change,
+    now_ms: u64,
     batch: &mut Batch,
 ) -> Result<()> {
     let keyspace = authority.tenant().keyspace();
-    let replaced = match look(authority, ring, place) {
+    let replaced = match look(authority, ring, place, now_ms) {
         Err(error) if expected.is_none() && is_damage(&error) => {
             // Who expects nothing may replace and delete what cannot be read. Chunks that it had, and that nobody
             // can name now, stay until the collection is dropped.
@@ -189,7 +194,7 @@ fn replace(
     Ok(())
 }
 
-fn look(authority: &Authority, ring: &Ring, place: Place<'_>) -> Result<Option<Replaced>> {
+fn look(authority: &Authority, ring: &Ring, place: Place<'_>, now_ms: u64) -> Result<Option<Replaced>> {
     let tenant = authority.tenant();
     let mut found = None;
     tenant.writer()?.get(tenant.keyspace(), place.engine_key, &mut |bytes| {
@@ -198,7 +203,7 @@ fn look(authority: &Authority, ring: &Ring, place: Place<'_>) -> Result<Option<R
                 Record::Whole(_) => None,
                 Record::Head(head) => Some(Object::of_head(place.collection, head)?),
             };
-            let version = authority.unexpired(record).map(|record| record.version());
+            let version = (!record.has_expired(now_ms)).then(|| record.version());
             Ok(Replaced { version, head: seal::peek_head(bytes).to_vec(), object })
         });
         found = Some(replaced);

@@ -286,7 +286,7 @@ impl Custody {
 
     fn check(&self) -> Result<()> {
         if !self.store_is_open.load(Ordering::SeqCst) {
-            return Err(Error::new(ErrorKind::Closed, "the store has been closed"));
+            return Err(Error::store_closed());
         }
         self.identity.check_deadline(&*self.clock)?;
         self.identity.check_right(Right::Custodian)

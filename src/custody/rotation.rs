@@ -122,3 +122,12 @@ impl Pace for Run<'_, '_> {
         }
     }
 }
+
+impl std::fmt::Debug for RootRotation<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RootRotation")
+            .field("root", &self.root)
+            .field("per_second", &self.per_second)
+            .finish_non_exhaustive()
+    }
+}

@@ -10,7 +10,7 @@ use crate::access::{Right, VerifiedIdentity};
 use crate::audit::{Act, Event};
 use crate::clock::Clock;
 use crate::directory::{Directory, Mandate, Proposal, ProposedChange, Rules, Status, Tenant};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::keys::Policy;
 use crate::kms::RootId;
 use crate::name::TenantName;
@@ -226,7 +226,7 @@ impl TenantCustody {
 
     pub(super) fn check(&self) -> Result<()> {
         if !self.store_is_open.load(Ordering::SeqCst) {
-            return Err(Error::new(ErrorKind::Closed, "the store has been closed"));
+            return Err(Error::store_closed());
         }
         self.identity.check_deadline(&*self.clock)?;
         self.identity.check_right(Right::Custodian)?;

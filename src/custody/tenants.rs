@@ -10,7 +10,7 @@ use crate::keys::Policy;
 use crate::name::{RegionName, TenantName};
 
 /// A tenant that is to be made.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[must_use = "a specification does nothing until a custodian makes the tenant"]
 pub struct TenantSpec {

@@ -52,6 +52,7 @@ pub(crate) struct Epoch {
 /// Why nothing of a tenant opens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Fence {
     /// An owner of a root key has refused. It lifts when the root keys of an alternative allow again.
     Observed,

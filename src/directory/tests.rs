@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::clock::ManualClock;
-use crate::testing::in_memory;
+use crate::test_kit::in_memory;
 
 #[test]
 fn the_keys_of_an_idle_tenant_go_when_anybody_signs_in_after_their_expiry() {

@@ -13,6 +13,8 @@ use std::fmt;
 
 pub(crate) use memory::MemoryEngine;
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::Result;
 
 /// Which of a cell's keyspaces: the number of a box.
@@ -28,7 +30,8 @@ pub(crate) trait Opaque {
 }
 
 /// When a write is acknowledged.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum Durability {
     /// After it has been synced to the disk (group commit: threads that write at once share one sync). An
     /// acknowledged write survives a power cut.
@@ -90,7 +93,6 @@ pub(crate) enum AtHand {
     Found,
     Absent,
     /// That takes the disk.
-    #[cfg_attr(not(feature = "rocksdb"), expect(dead_code, reason = "memory is always at hand"))]
     Unknown,
 }
 
@@ -100,9 +102,11 @@ pub(crate) trait Reader: Send + Sync + 'static {
     /// Hands the value of `key` to `read`; false if there is none.
     fn get(&self, keyspace: Keyspace, key: &[u8], read: &mut dyn FnMut(&[u8])) -> Result<bool>;
 
-    /// The same from memory alone.
+    /// The same from memory alone. A reader that says nothing here has nothing there.
     #[cfg(feature = "tokio")]
-    fn get_at_hand(&self, keyspace: Keyspace, key: &[u8], read: &mut dyn FnMut(&[u8])) -> Result<AtHand>;
+    fn get_at_hand(&self, _: Keyspace, _: &[u8], _: &mut dyn FnMut(&[u8])) -> Result<AtHand> {
+        Ok(AtHand::Unknown)
+    }
 
     /// Hands each value that is there to `read` with its key's place in `keys`.
     fn multi_get(&self, keyspace: Keyspace, keys: &[Vec<u8>], read: &mut dyn FnMut(usize, &[u8])) -> Result<()>;

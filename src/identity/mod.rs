@@ -1,14 +1,18 @@
 //! Who speaks: a credential goes in, verified [`Claims`] come out.
 //!
-//! The store trusts a [`Verifier`] to say for which tenant a credential speaks, and nothing else. [`JwtVerifier`]
-//! verifies signed tokens of Entra ID and of OpenID Connect issuers; a service with other credentials brings a
-//! verifier of its own.
+//! The store trusts a [`Verifier`] to say for which tenant a credential speaks, and nothing else. `JwtVerifier`
+//! (feature `jwt`) verifies signed tokens of Entra ID and of OpenID Connect issuers; a service with other credentials
+//! brings a verifier of its own.
 
 use std::error::Error as StdError;
 use std::fmt;
 
 #[cfg(feature = "jwt")]
 pub use jwt::{Entra, Jwks, JwtVerifier, JwtVerifierBuilder, KeySource, Oidc};
+#[cfg(feature = "oidc")]
+pub use jwt::{OidcKeys, OidcKeysBuilder};
+
+use crate::kms::Connection;
 
 #[cfg(feature = "jwt")]
 mod jwt;
@@ -24,6 +28,8 @@ pub struct Claims {
     /// The person or program behind the credential: stable, never handed to somebody else later, never an e-mail
     /// address.
     pub subject: String,
+    /// What the subject is, as far as the issuer says. It is for telling, and grants nothing by itself.
+    pub subject_kind: SubjectKind,
     /// From this second since 1970 on the credential no longer counts. Includes whatever leeway the verifier
     /// grants, so that nobody after it needs to know how much that was.
     pub expires_at_secs: u64,
@@ -31,6 +37,20 @@ pub struct Claims {
     pub roles: Vec<String>,
     /// What the program that the subject uses may do on their behalf; `None` when the credential does not say.
     pub scopes: Option<Vec<String>>,
+}
+
+/// What a credential's subject is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SubjectKind {
+    /// The credential does not say.
+    #[default]
+    Unknown,
+    /// A person, who uses some program.
+    Person,
+    /// A program that acts for itself, with nobody behind it who signed in: an app-only credential, as a background job
+    /// gets it.
+    App,
 }
 
 /// Turns a credential into [`Claims`], or refuses. The one joint of this module.
@@ -42,11 +62,20 @@ pub trait Verifier: Send + Sync + 'static {
     /// The [`Rejection`] says why. It is for the service's own log: whoever presents the credential only ever
     /// learns that they were [`Denied`](crate::ErrorKind::Denied).
     fn verify(&self, credential: &str, now_secs: u64) -> Result<Claims, Rejection>;
+
+    /// Every place outside of this process that the verifier can connect to.
+    fn connections(&self) -> Vec<Connection> {
+        Vec::new()
+    }
 }
 
 impl<T: Verifier + ?Sized> Verifier for std::sync::Arc<T> {
     fn verify(&self, credential: &str, now_secs: u64) -> Result<Claims, Rejection> {
         (**self).verify(credential, now_secs)
+    }
+
+    fn connections(&self) -> Vec<Connection> {
+        (**self).connections()
     }
 }
 
@@ -99,6 +128,8 @@ pub enum Rejection {
     SubjectMissing,
     /// What names the subject is not a name.
     SubjectMalformed,
+    /// A person's credential where only those of programs are accepted, or the other way round.
+    SubjectKindNotAllowed,
     /// Somebody acts here in the name of somebody else.
     ActorNotAllowed,
     /// Only its holder may use it, and says so with a proof that this verifier does not ask for.
@@ -136,6 +167,7 @@ impl Rejection {
             Self::TenantOutOfScope => "the issuer may not speak for this tenant",
             Self::SubjectMissing => "the credential names no subject",
             Self::SubjectMalformed => "the subject is malformed",
+            Self::SubjectKindNotAllowed => "credentials of this kind of subject are not accepted",
             Self::ActorNotAllowed => "the credential lets one act in the name of another",
             Self::ProofRequired => "the credential is bound to a key of its holder",
             Self::Unavailable => "what is needed to verify the credential cannot be reached",

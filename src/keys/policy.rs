@@ -335,20 +335,6 @@ impl std::fmt::Display for Policy {
     }
 }
 
-impl TryFrom<Vec<u8>> for Policy {
-    type Error = &'static str;
-
-    fn try_from(bytes: Vec<u8>) -> std::result::Result<Self, Self::Error> {
-        Self::decode(&bytes).ok_or("not a policy")
-    }
-}
-
-impl From<Policy> for Vec<u8> {
-    fn from(policy: Policy) -> Self {
-        policy.encode()
-    }
-}
-
 fn secs(span: Duration) -> Result<u32> {
     u32::try_from(span.as_secs()).map_err(|_| Error::invalid("a span of a policy is longer than 136 years"))
 }

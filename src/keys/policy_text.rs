@@ -65,7 +65,7 @@ impl Serialize for Policy {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match serializer.is_human_readable() {
             true => Words::from(self).serialize(serializer),
-            false => Vec::<u8>::from(self.clone()).serialize(serializer),
+            false => self.encode().serialize(serializer),
         }
     }
 }
@@ -74,7 +74,7 @@ impl<'de> Deserialize<'de> for Policy {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match deserializer.is_human_readable() {
             true => Self::try_from(Words::deserialize(deserializer)?).map_err(de::Error::custom),
-            false => Self::try_from(Vec::<u8>::deserialize(deserializer)?).map_err(de::Error::custom),
+            false => Self::decode(&Vec::deserialize(deserializer)?).ok_or_else(|| de::Error::custom("not a policy")),
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::error::{ErrorKind, Result};
 use crate::kms::{RootError, RootId, RootKeys, WrapContext, WrapSecret, Wrapped};
 use crate::name::Incarnation;
 use crate::secret::Key32;
-use crate::testing::{Scripted, array, hex, number, secret, section, text};
+use crate::test_kit::{Scripted, array, hex, number, secret, section, text};
 
 /// Root keys in memory that wrap as `LocalRoots` does, with nonces from a script, and remember what they were asked.
 struct Roots {

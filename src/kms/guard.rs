@@ -120,7 +120,7 @@ impl<P: RootKeys> Guarded<P> {
 
     /// Waits as the provider has asked, if there is time for it.
     fn respect_throttle(&self, left: Duration) -> Result<(), RootError> {
-        match self.provider.retry_after().map(|wait| wait.min(RETRY_AFTER_MAX)) {
+        match self.retry_after() {
             Some(wait) if wait >= left => Err(RootError::Throttled),
             Some(wait) => {
                 (self.sleep)(&*self.clock, wait);
@@ -172,7 +172,7 @@ impl<P: RootKeys> RootKeys for Guarded<P> {
     }
 
     fn retry_after(&self) -> Option<Duration> {
-        self.provider.retry_after()
+        self.provider.retry_after().map(|wait| wait.min(RETRY_AFTER_MAX))
     }
 
     fn locations(&self) -> Vec<&Path> {

@@ -33,7 +33,7 @@ pub(crate) use witness::{Calls, RootCall, Witnessed};
 
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
-use crate::name::{Incarnation, check_name};
+use crate::name::{Incarnation, check_name, name_as_text};
 use crate::secret::Key32;
 
 /// The longest version label of a root key, in bytes.
@@ -187,19 +187,7 @@ impl RootId {
     }
 }
 
-impl AsRef<str> for RootId {
-    fn as_ref(&self) -> &str {
-        &self.0
-    }
-}
-
-impl TryFrom<String> for RootId {
-    type Error = Error;
-
-    fn try_from(id: String) -> Result<Self> {
-        Self::new(id)
-    }
-}
+name_as_text!(RootId);
 
 impl From<RootId> for String {
     fn from(id: RootId) -> Self {

@@ -112,9 +112,9 @@ impl RootKeys for RootSet {
         self.keeper(root).is_ok_and(|keeper| keeper.is_external(root))
     }
 
-    /// How long to wait is a matter between a provider and its guard.
+    /// The longest that any of them has asked for, for whoever is told to come back. Waiting is each guard's own matter.
     fn retry_after(&self) -> Option<Duration> {
-        None
+        self.providers.iter().filter_map(RootKeys::retry_after).max()
     }
 
     fn locations(&self) -> Vec<&Path> {

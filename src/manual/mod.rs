@@ -9,6 +9,9 @@ pub mod changes {}
 #[doc = include_str!("keys.md")]
 pub mod keys {}
 
+#[doc = include_str!("identity.md")]
+pub mod identity {}
+
 #[doc = include_str!("roots.md")]
 pub mod roots {}
 
@@ -38,6 +41,9 @@ pub mod audit {}
 
 #[doc = include_str!("purge.md")]
 pub mod purge {}
+
+#[doc = include_str!("api_guidelines.md")]
+pub mod api_guidelines {}
 
 #[doc = include_str!("growth.md")]
 #[doc = ""]

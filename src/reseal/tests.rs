@@ -9,7 +9,7 @@ use crate::engine::{Batch, Durability, Opaque, Row};
 use crate::error::ErrorKind;
 use crate::keys::Ring;
 use crate::seal::{self, Place};
-use crate::testing::in_memory;
+use crate::test_kit::in_memory;
 use crate::{Blocker, CanDestroy, CollectionDef, Expected, Strongroom, TenantCustody, TenantSpec};
 
 const NOTES: CollectionDef<u64, Vec<u8>> = CollectionDef::bytes("notes").ordered();

@@ -15,14 +15,15 @@ mod envelope;
 mod names;
 mod record;
 mod table;
+mod version;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use envelope::Envelope;
 pub(crate) use names::HiddenNames;
-pub use record::Version;
 pub(crate) use record::{
     Head, ObjectId, Opened, Place, Record, is_sealed_under, open, open_record, peek_generation, peek_head, reseal,
     seal, seal_head, seal_until,
 };
 pub(crate) use table::Table;
+pub use version::Version;

@@ -9,6 +9,7 @@
 use std::ops::Range;
 
 use super::envelope::{CIPHERTEXT_AT, Draft, Envelope, FORMAT, HEAD_LEN, HEADER_LEN, Parts, SUITE, header};
+use super::version::Version;
 use subtle::ConstantTimeEq;
 
 use crate::aead::{NONCE_LEN, OpenFailure, TAG_LEN, XaesKey};
@@ -18,14 +19,6 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::keys::Ring;
 use crate::name::Incarnation;
 use crate::secret::{Key32, wipe};
-
-/// Which write set a record's value. Equal versions mean the same write; there is no order among them.
-///
-/// It is the nonce of that write: it never repeats, survives resealing, and says nothing of other records. As text it is 48
-/// hexadecimal digits in lower case, for instance for an entity tag (RFC 9110, section 8.8.3); [`str::parse`] reads
-/// exactly that.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Version([u8; NONCE_LEN]);
 
 /// Where a record belongs. What is sealed for one place opens in no other.
 #[derive(Clone, Copy, Debug)]
@@ -214,6 +207,11 @@ impl Record {
         }
     }
 
+    /// Whether that has come at `now_ms`. At the millisecond itself it has.
+    pub(crate) fn has_expired(&self, now_ms: u64) -> bool {
+        self.expires_ms().is_some_and(|expires_ms| expires_ms <= now_ms)
+    }
+
     pub(crate) fn version(&self) -> Version {
         match self {
             Self::Whole(opened) => opened.version,
@@ -292,48 +290,6 @@ impl Opened {
 impl Drop for Opened {
     fn drop(&mut self) {
         wipe(&mut self.bytes);
-    }
-}
-
-impl Version {
-    pub(crate) fn of_write(nonce: &[u8; NONCE_LEN]) -> Self {
-        Self(*nonce)
-    }
-}
-
-impl std::fmt::Debug for Version {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Version(")?;
-        self.0[..4].iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
-        f.write_str("..)")
-    }
-}
-
-impl std::fmt::Display for Version {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl std::str::FromStr for Version {
-    type Err = Error;
-
-    /// # Errors
-    /// [`Invalid`](ErrorKind::Invalid) for any other text than that of a version.
-    fn from_str(text: &str) -> Result<Self> {
-        let digit = |digit: u8| match digit {
-            b'0'..=b'9' => Some(digit - b'0'),
-            b'a'..=b'f' => Some(digit - b'a' + 10),
-            _ => None,
-        };
-        let mut bytes = [0; NONCE_LEN];
-        let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-        let is_whole = pairs.len() == NONCE_LEN && rest.is_empty();
-        let read = bytes.iter_mut().zip(pairs).try_for_each(|(byte, &[high, low])| {
-            *byte = digit(high)? << 4 | digit(low)?;
-            Some(())
-        });
-        read.filter(|()| is_whole).map(|()| Self(bytes)).ok_or_else(|| Error::invalid("not the text of a version"))
     }
 }
 

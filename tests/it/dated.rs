@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use strongroom::identity::{Claims, Rejection, Verifier};
+use strongroom::identity::{Claims, Rejection, SubjectKind, Verifier};
 use strongroom::{Builder, LocalRoots, ManualClock, Strongroom};
 
 use crate::support::ISSUER;
@@ -24,6 +24,7 @@ impl Verifier for Dated {
             issuer: issuer.to_owned(),
             tenant: tenant.to_owned(),
             subject: subject.to_owned(),
+            subject_kind: SubjectKind::Unknown,
             expires_at_secs: expires_at_secs.parse().map_err(|_| Rejection::Malformed)?,
             roles: roles.split(',').map(|role| format!("strongroom.{role}")).collect(),
             scopes: None,

@@ -3,7 +3,7 @@
 use std::fs;
 use std::sync::Arc;
 
-use strongroom::identity::{Claims, Rejection, Verifier};
+use strongroom::identity::{Claims, Rejection, SubjectKind, Verifier};
 use strongroom::{
     CollectionDef, Custody, ErrorKind, LocalRoots, Result, Scan, Session, Strongroom, TenantName, TenantSpec,
     TenantState,
@@ -320,6 +320,7 @@ impl Verifier for Consent {
             issuer: ISSUER.to_owned(),
             tenant: "service".to_owned(),
             subject: "somebody".to_owned(),
+            subject_kind: SubjectKind::Unknown,
             expires_at_secs: now_secs + 600,
             roles: vec![],
             scopes: Some(vec![self.0.to_string()]),

@@ -15,11 +15,13 @@ mod access_kills;
 mod active_tenants;
 #[cfg(feature = "tokio")]
 mod aio;
+mod answers;
 mod backup;
 mod chance;
 mod child;
 mod children;
 mod collections;
+mod contention;
 mod crash;
 mod custody;
 mod custody_kills;
@@ -29,11 +31,14 @@ mod deadlines;
 mod drill;
 mod durability;
 mod engines;
+mod expiry;
 mod fences;
 mod folders;
 mod golden;
 mod heard;
 mod isolation;
+#[cfg(feature = "oidc")]
+mod issuers;
 mod keepers;
 mod key_states;
 mod kills;
@@ -43,7 +48,7 @@ mod limits;
 mod long_values;
 mod matrix;
 #[path = "../support/mint.rs"]
-#[expect(dead_code, reason = "what else the tests of tokens need of it")]
+#[cfg_attr(not(feature = "oidc"), expect(dead_code, reason = "what else the tests of tokens need of it"))]
 mod mint;
 mod model;
 mod nonces;
@@ -75,6 +80,7 @@ mod transit;
 mod transit_faults;
 mod tidy;
 mod trails;
+mod transactions;
 mod tool;
 mod toolbox;
 mod witness;

@@ -224,6 +224,50 @@ impl OpenBao {
         self.must("POST", &format!("{path}/custom-secret-id"), &json!({"secret_id": secret_id}));
     }
 
+    /// Makes it an identity provider, and returns the issuer that its tokens name.
+    pub fn start_issuing(&self) -> String {
+        self.must("POST", "identity/oidc/config", &json!({"issuer": self.address()}));
+        self.must("POST", "sys/auth/userpass", &json!({"type": "userpass"}));
+        let policy = "path \"identity/oidc/token/*\" { capabilities = [\"read\"] }";
+        self.set_policy("tokens", policy);
+        format!("{}/v1/identity/oidc", self.address())
+    }
+
+    /// Makes a role whose tokens are for `audience` and live for `ttl`, signed with a key of this algorithm, and that key if
+    /// it is not there. Tenant and role of a token are those of the entity.
+    pub fn make_issuing_role(&self, role: &str, algorithm: &str, audience: &str, ttl: &str) {
+        let key = format!("identity/oidc/key/{algorithm}");
+        if self.call("GET", &key, &Value::Null).0 != 200 {
+            let key_body = json!({"algorithm": algorithm, "allowed_client_ids": "*", "verification_ttl": "24h"});
+            self.must("POST", &key, &key_body);
+        }
+        let template = r#"{"tid": {{identity.entity.metadata.tid}}, "roles": [{{identity.entity.metadata.role}}],
+            "nbf": {{time.now}}}"#;
+        let body = json!({"key": algorithm, "ttl": ttl, "client_id": audience, "template": template});
+        self.must("POST", &format!("identity/oidc/role/{role}"), &body);
+    }
+
+    /// Makes somebody with these metadata who can log in, and logs in.
+    pub fn login_for_tokens(&self, name: &str, metadata: &Value) -> String {
+        let text = |value: &Value| value.as_str().expect("a text").to_owned();
+        let mounts = self.must("GET", "sys/auth", &Value::Null);
+        let accessor = text(&mounts["data"]["userpass/"]["accessor"]);
+        let entity = self.must("POST", "identity/entity", &json!({"name": name, "metadata": metadata}));
+        let alias = json!({"name": name, "canonical_id": entity["data"]["id"], "mount_accessor": accessor});
+        self.must("POST", "identity/entity-alias", &alias);
+        let password = json!({"password": "a password of a test", "token_policies": "tokens"});
+        self.must("POST", &format!("auth/userpass/users/{name}"), &password);
+        text(&self.must("POST", &format!("auth/userpass/login/{name}"), &password)["auth"]["client_token"])
+    }
+
+    /// A token of this role about whoever has logged in.
+    pub fn issue(&self, login: &str, role: &str) -> String {
+        let url = format!("{}/v1/identity/oidc/token/{role}", self.address());
+        let mut response = self.agent.get(url).header("X-Vault-Token", login).call().expect("an answer");
+        let answer: Value = serde_json::from_str(&response.body_mut().read_to_string().expect("text")).expect("JSON");
+        answer["data"]["token"].as_str().expect("a token").to_owned()
+    }
+
     /// What the audit log holds: requests and responses, oldest first.
     pub fn audit(&self) -> Vec<Value> {
         let text = fs::read_to_string(self.folder.path().join("audit.log")).expect("an audit log");

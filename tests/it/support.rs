@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use strongroom::identity::{Claims, Rejection, Verifier};
+use strongroom::identity::{Claims, Rejection, SubjectKind, Verifier};
 use strongroom::{Builder, LocalRoots, Strongroom, TenantSpec};
 
 /// Credentials of the form `issuer|tenant|role,role`, or `issuer|tenant|role,role|subject`: the tests of isolation begin behind the verifier; those of
@@ -18,6 +18,7 @@ impl Verifier for Plain {
             issuer,
             tenant,
             subject: parts.next().unwrap_or("somebody").to_owned(),
+            subject_kind: SubjectKind::Unknown,
             expires_at_secs: now_secs + 600,
             roles: roles.split(',').map(|role| format!("strongroom.{role}")).collect(),
             scopes: None,

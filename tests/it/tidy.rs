@@ -35,7 +35,7 @@ fn library() -> BTreeMap<PathBuf, String> {
         path.components().any(|part| part.as_os_str() == "tests")
             || path
                 .file_stem()
-                .is_some_and(|stem| ["tests", "testing", "layers", "fuzz"].iter().any(|name| stem == *name))
+                .is_some_and(|stem| ["tests", "test_kit", "layers", "fuzz"].iter().any(|name| stem == *name))
     };
     let mut sources = sources("src");
     sources.retain(|path, _| !only_for_tests(path));
@@ -186,5 +186,45 @@ fn every_ignored_test_says_why() {
         for (path, text) in sources(folder) {
             assert!(!text.contains(concat!("#[ignore", "]")), "{}", path.display());
         }
+    }
+}
+
+/// The features that Cargo.toml declares.
+fn features() -> Vec<String> {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).expect("Cargo.toml");
+    let section = manifest.split("[features]").nth(1).and_then(|rest| rest.split("\n[").next()).expect("features");
+    let names = section.lines().filter_map(|line| line.split_once(" = ").map(|(name, _)| name.to_owned()));
+    names.filter(|name| name != "default" && !name.starts_with('#')).collect()
+}
+
+#[test]
+fn every_feature_is_documented_and_built_alone() {
+    let read = |path: &str| fs::read_to_string(root().join(path)).expect(path);
+    let (lib, readme, ci) = (read("src/lib.rs"), read("README.md"), read(".ci/run"));
+    let features = features();
+    assert!(features.len() >= 6, "{features:?}");
+    for feature in features {
+        assert!(readme.contains(&format!("| `{feature}` |")), "{feature} has no row in README.md");
+        if feature == "bench-internals" {
+            continue;
+        }
+        assert!(lib.contains(&format!("//! - `{feature}`")), "{feature} is not in the documentation of the crate");
+        let alone = format!("--no-default-features --features {feature} -- -D warnings");
+        assert!(ci.contains(&alone), ".ci/run does not build {feature} alone");
+    }
+}
+
+#[test]
+fn the_oldest_rust_is_the_same_everywhere() {
+    let read = |path: &str| fs::read_to_string(root().join(path)).expect(path);
+    let manifest = read("Cargo.toml");
+    let oldest = manifest.split("rust-version = \"").nth(1).and_then(|rest| rest.split('"').next()).expect("a version");
+    for (path, words) in [
+        ("clippy.toml", format!("msrv = \"{oldest}\"")),
+        ("README.md", format!("Minimum Rust version: {oldest}.")),
+        ("CHANGELOG.md", format!("Minimum supported Rust version: {oldest};")),
+        ("src/lib.rs", format!("Minimum Rust version: {oldest}.")),
+    ] {
+        assert!(read(path).contains(&words), "{path} does not say {words}");
     }
 }

@@ -273,7 +273,7 @@ def vectors():
             env("empty", b""), env("one byte", b"\x2a"), env("100 bytes", fill("value", 100)), env("ordered key, generation 2", b"value", gen=2, key=u32(coll) + b"inbox/1"),
             env("carried version", fill("value", 100), version=fill("carried version", 24)), env("carried version, empty", b"", version=fill("carried version", 24)),
             env("expires", b"value", expires=1767225600000), env("carried version and expires", b"value", version=fill("carried version", 24), expires=1767225600000),
-            env("head", b"", head={"object": fill("object", 16), "length": 2**18 + 5}), env("head, carried version and expires", b"", version=fill("carried version", 24), expires=1767225600000, head={"object": fill("object", 16), "length": 2**24}),
+            env("head", b"", head={"object": fill("object", 16), "length": 2**18 + 5}), env("head that expires", b"", expires=1767225600000, head={"object": fill("object", 16), "length": 2**18 + 1}), env("head, carried version and expires", b"", version=fill("carried version", 24), expires=1767225600000, head={"object": fill("object", 16), "length": 2**24}),
             env("last chunk of a head", fill("value", 5), c=1, key=chunk(1))],
         "hidden": [
             hid("none"), hid("one", b"inbox/"), hid("two", b"inbox/", b"1"), hid("three", b"inbox/", b"2026/", b"message 17, a longer one"), hid("block", bytes(range(16))),

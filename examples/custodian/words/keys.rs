@@ -38,6 +38,7 @@ fn access_status(access: &AccessStatus) -> String {
             "revoked: nothing opens until a custodian of the tenant restores access".to_owned()
         }
         (Some(Fence::Observed), _) => "shut: the owner of a root key refuses".to_owned(),
+        (Some(_), _) => "shut".to_owned(),
         (None, Some(since)) => format!("open, but no root key has answered since {}", at(since)),
         (None, None) => "open".to_owned(),
     };

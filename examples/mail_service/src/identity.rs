@@ -3,12 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use strongroom::identity::{JwtVerifier, Oidc};
+use strongroom::identity::{JwtVerifier, Oidc, OidcKeys};
 use strongroom::{Error, ErrorKind, Result};
 use ureq::Agent;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
-
-use crate::oidc_keys::OidcKeys;
 
 /// Whether tokens can be verified now.
 pub trait KeysAtHand: Send + Sync + 'static {

@@ -4,6 +4,7 @@
 //! the API and the page, `observe` what an operator sees, `import` how mail from elsewhere comes in, `serve` how it
 //! begins and ends.
 #![forbid(unsafe_code)]
+#![expect(missing_debug_implementations, reason = "nobody prints a service, and what it holds is not to be printed")]
 
 pub mod import;
 pub mod serve;
@@ -11,7 +12,6 @@ pub mod serve;
 pub mod http;
 
 pub mod identity;
-mod oidc_keys;
 pub mod observe;
 
 pub mod store;

@@ -10,7 +10,7 @@ use crate::collection::{Authority, Collection, CollectionDef};
 use crate::entropy::OsEntropy;
 use crate::session::Session;
 use crate::strongroom::Strongroom;
-use crate::testing::{Gullible, in_memory};
+use crate::test_kit::{Gullible, in_memory};
 
 const NOTES: CollectionDef<u64, u64> = CollectionDef::cbor("notes");
 

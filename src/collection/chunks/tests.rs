@@ -16,7 +16,7 @@ use crate::entropy::{Entropy, OsEntropy};
 use crate::error::ErrorKind;
 use crate::session::Session;
 use crate::strongroom::Strongroom;
-use crate::testing::{Gullible, in_memory};
+use crate::test_kit::{Gullible, in_memory};
 
 const FILES: CollectionDef<&str, Vec<u8>> = CollectionDef::bytes("files").durability(Durability::Buffered);
 const OTHERS: CollectionDef<&str, Vec<u8>> = CollectionDef::bytes("others");

@@ -18,7 +18,7 @@ use crate::keys;
 use crate::kms::LocalRoots;
 use crate::secret::Key32;
 use crate::strongroom::Strongroom;
-use crate::testing::Gullible;
+use crate::test_kit::Gullible;
 use crate::traces::{Search, SearchReport, Trace, TraceKind};
 
 const NOTES: CollectionDef<u64, Vec<u8>> = CollectionDef::bytes("notes");

@@ -121,6 +121,7 @@ impl Held {
         let snapshot = self.snapshot.read().unwrap_or_else(PoisonError::into_inner).clone();
         snapshot.ok_or_else(|| {
             Error::new(ErrorKind::Closed, "the scan stood still while its cell was needed; begin it again")
+                .answered(503)
         })
     }
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::json::{Object, Value};
 use super::key::{Flaw, Key};
 use crate::error::{Error, Result};
+use crate::kms::Connection;
 
 /// The public keys of an issuer. Cheap to clone.
 ///
@@ -20,7 +21,8 @@ pub struct Jwks {
     keys: Arc<BTreeMap<String, Key>>,
 }
 
-/// Where the keys of an issuer come from: a [`Jwks`] that stays as it is, a closure, or a source that fetches.
+/// Where the keys of an issuer come from: a [`Jwks`] that stays as it is, a closure, or a source that fetches (`OidcKeys`,
+/// with feature `oidc`).
 ///
 /// Asked for every token that names the issuer, so that a key that is taken out verifies nothing from then on. A
 /// source that fetches answers from its cache.
@@ -33,6 +35,11 @@ pub trait KeySource: Send + Sync + 'static {
     /// # Errors
     /// Any error refuses the token as [`Unavailable`](crate::identity::Rejection::Unavailable).
     fn keys(&self, kid: &str, now_secs: u64) -> Result<Jwks>;
+
+    /// Every place outside of this process that the source can connect to.
+    fn connections(&self) -> Vec<Connection> {
+        Vec::new()
+    }
 }
 
 impl Jwks {
@@ -73,6 +80,11 @@ impl Jwks {
     #[must_use]
     pub fn contains(&self, kid: &str) -> bool {
         self.keys.contains_key(kid)
+    }
+
+    #[cfg(feature = "oidc")]
+    pub(super) fn kids(&self) -> impl Iterator<Item = &str> {
+        self.keys.keys().map(String::as_str)
     }
 
     pub(super) fn get(&self, kid: &str) -> Option<&Key> {

@@ -6,9 +6,12 @@ use std::time::Duration;
 pub use entra::Entra;
 pub use jwks::{Jwks, KeySource};
 pub use oidc::Oidc;
+#[cfg(feature = "oidc")]
+pub use remote::{OidcKeys, OidcKeysBuilder};
 
 use super::{Claims, Rejection, Verifier};
 use crate::error::{Error, Result};
+use crate::kms::Connection;
 use json::Value;
 use key::Key;
 use profile::Profile;
@@ -21,6 +24,8 @@ mod jwks;
 mod key;
 mod oidc;
 mod profile;
+#[cfg(feature = "oidc")]
+mod remote;
 mod token;
 
 /// Verifies signed access tokens of the issuers that it was told to trust.
@@ -143,10 +148,15 @@ impl Verifier for JwtVerifier {
             issuer,
             tenant: principal.tenant,
             subject: principal.subject,
+            subject_kind: principal.kind,
             expires_at_secs,
             roles: claims.texts("roles")?.map(profile::owned).unwrap_or_default(),
             scopes: profile.scopes(&claims)?,
         })
+    }
+
+    fn connections(&self) -> Vec<Connection> {
+        self.issuers.iter().flat_map(|issuer| issuer.keys.connections()).collect()
     }
 }
 
@@ -172,6 +182,13 @@ impl fmt::Debug for JwtVerifier {
         let issuers: Vec<_> = self.issuers.iter().map(|issuer| issuer.profile.sample_issuer()).collect();
         let Self { issuers: _, leeway_secs } = self;
         f.debug_struct("JwtVerifier").field("issuers", &issuers).field("leeway_secs", leeway_secs).finish()
+    }
+}
+
+impl fmt::Debug for JwtVerifierBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let issuers: Vec<_> = self.issuers.iter().map(|issuer| issuer.profile.sample_issuer()).collect();
+        f.debug_struct("JwtVerifierBuilder").field("issuers", &issuers).field("leeway", &self.leeway).finish()
     }
 }
 

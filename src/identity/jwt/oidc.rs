@@ -4,12 +4,15 @@ use std::collections::BTreeSet;
 
 use super::profile::{self, ACCESS_TOKEN_KINDS, Principal, Profile};
 use super::token::SignedClaims;
-use crate::identity::Rejection;
+use crate::identity::{Rejection, SubjectKind};
 
 /// Access tokens of one OpenID Connect issuer, as JWTs.
 ///
 /// Issuers differ in how they write the type of a token; unless [`access_tokens_only`](Self::access_tokens_only) is
 /// set, one without a type passes for an access token if it does not look like another kind.
+///
+/// A token whose `sub` is its `client_id` is that of a program that acts for itself (RFC 9068, section 2.2), which
+/// [`Claims::subject_kind`](crate::identity::Claims::subject_kind) then says; of any other it says nothing.
 #[derive(Clone, Debug)]
 pub struct Oidc {
     issuer: String,
@@ -112,13 +115,21 @@ impl Profile for Oidc {
         let tenant = profile::name(claims, &self.tenant_claim, Rejection::TenantMissing, Rejection::TenantMalformed)?;
         let subject =
             profile::name(claims, &self.subject_claim, Rejection::SubjectMissing, Rejection::SubjectMalformed)?;
-        Ok(Principal { tenant: tenant.to_owned(), subject: subject.to_owned() })
+        Ok(Principal { tenant: tenant.to_owned(), subject: subject.to_owned(), kind: kind_of(claims)? })
     }
 
     /// `scp`, or else `scope` (RFC 9068, section 2.2.3).
     fn scopes(&self, claims: &SignedClaims) -> Result<Option<Vec<String>>, Rejection> {
         profile::scopes(claims, if claims.has("scp") { "scp" } else { "scope" })
     }
+}
+
+/// A program that acts for itself is the subject of its token (RFC 9068, section 2.2). Of all others this says nothing: many
+/// issuers give programs subjects of their own.
+fn kind_of(claims: &SignedClaims) -> Result<SubjectKind, Rejection> {
+    let client = claims.text("client_id")?;
+    let is_app = client.is_some() && client == claims.text("sub")?;
+    Ok(if is_app { SubjectKind::App } else { SubjectKind::Unknown })
 }
 
 const CLAIMS_THAT_CHANGE_HANDS: &[&str] =

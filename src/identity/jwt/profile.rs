@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::json::Value;
 use super::token::SignedClaims;
-use crate::identity::Rejection;
+use crate::identity::{Rejection, SubjectKind};
 
 /// The rules for the tokens of one issuer, or of one family of issuers.
 pub(super) trait Profile: Send + Sync + 'static {
@@ -40,6 +40,7 @@ pub(super) trait Profile: Send + Sync + 'static {
 pub(super) struct Principal {
     pub(super) tenant: String,
     pub(super) subject: String,
+    pub(super) kind: SubjectKind,
 }
 
 /// A kind of token that a profile knows, with or without the prefix that RFC 9068 lets issuers leave out.

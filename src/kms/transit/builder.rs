@@ -8,11 +8,12 @@ use std::sync::{Arc, Mutex};
 use zeroize::Zeroizing;
 
 use super::bodies::is_plain;
-use super::client::{Address, Client};
+use super::client::Client;
 use super::login::{Credential, Login};
 use super::{Transit, TransitRoots};
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, Result};
+use crate::https::Origin;
 use crate::kms::{Guarded, RootId};
 
 /// How root keys in a vault are reached. See [`TransitRoots::builder`].
@@ -115,7 +116,7 @@ impl TransitBuilder {
     /// [`Invalid`](crate::ErrorKind::Invalid) for an address that is not a bare `https://host[:port]`, without a login,
     /// without a certificate of an authority, for names that a path cannot hold, and for a root that is named twice.
     pub fn build(self) -> Result<TransitRoots> {
-        let address = Address::parse(&self.address, self.is_plain_http_allowed)?;
+        let address = Origin::parse("the address of a vault", &self.address, self.is_plain_http_allowed)?;
         if address.is_tls && self.ca_pem.is_none() {
             return Err(Error::invalid("the authority that vouches for a vault must be named"));
         }

@@ -1,16 +1,14 @@
 //! The one place that talks to a vault: to one host, over TLS, for a bounded time, reading a bounded answer.
 
-use std::io::Read;
-use std::sync::Arc;
 use std::time::Duration;
 
-use ureq::http::{HeaderValue, Method, Response, StatusCode, Uri};
-use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::http::{HeaderValue, Method, Response, StatusCode};
 use ureq::{Agent, Body};
 use zeroize::Zeroizing;
 
 use crate::clock::Clock;
 use crate::error::{Error, Result};
+use crate::https::{self, Authorities, Origin};
 use crate::kms::{Call, CallId, RootError};
 
 /// The longest answer that is read, in bytes: the description of an RSA key has a public key for every version.
@@ -50,14 +48,6 @@ pub(super) struct Turn<'c> {
     patience: Duration,
 }
 
-/// Where a vault is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Address {
-    pub(super) host: String,
-    pub(super) port: u16,
-    pub(super) is_tls: bool,
-}
-
 impl Request {
     pub(super) fn get(path: String) -> Self {
         Self { method: Method::GET, path, body: None, answer_max: ANSWER_MAX }
@@ -85,25 +75,18 @@ impl<'c> Turn<'c> {
 }
 
 impl Client {
-    pub(super) fn new(address: &Address, ca_pem: Option<&[u8]>, namespace: Option<&str>) -> Result<Self> {
-        let config = Agent::config_builder()
-            .https_only(address.is_tls)
-            .http_status_as_error(false)
-            // An answer that sends us elsewhere is no answer: we talk to the host that was named, and no other.
-            .max_redirects(0)
-            // Not even by way of what the environment names.
-            .proxy(None)
-            .no_delay(true)
-            .user_agent("strongroom")
-            .accept_encoding("identity")
-            .max_idle_age(Duration::from_secs(10))
-            .tls_config(tls(address, ca_pem)?)
-            .build();
+    pub(super) fn new(address: &Origin, ca_pem: Option<&[u8]>, namespace: Option<&str>) -> Result<Self> {
+        let authorities = match ca_pem.filter(|_| address.is_tls) {
+            Some(ca_pem) => Authorities::from_pem(ca_pem)?,
+            None => Authorities::Nobody,
+        };
         let namespace = namespace
             .map(HeaderValue::from_str)
             .transpose()
             .map_err(|_| Error::invalid("the namespace of a vault has visible characters only"))?;
-        Ok(Self { agent: config.new_agent(), base: address.base(), namespace })
+        let scheme = if address.is_tls { "https" } else { "http" };
+        let base = format!("{scheme}://{}:{}/v1", address.host, address.port);
+        Ok(Self { agent: https::agent(authorities, address.is_tls), base, namespace })
     }
 
     /// # Errors
@@ -153,101 +136,12 @@ fn silent(turn: &Turn<'_>, error: &dyn std::fmt::Display) -> RootError {
     RootError::Unreachable
 }
 
-fn tls(address: &Address, ca_pem: Option<&[u8]>) -> Result<TlsConfig> {
-    // Named, so that no default of the process is looked for, and none is set.
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = TlsConfig::builder().unversioned_rustls_crypto_provider(provider);
-    let Some(ca_pem) = ca_pem.filter(|_| address.is_tls) else {
-        return Ok(builder.root_certs(RootCerts::new_with_certs(&[])).build());
-    };
-    let unreadable = || Error::invalid("the certificates of a vault's authority are not in PEM");
-    let items = parse_pem(ca_pem).collect::<Result<Vec<_>, _>>().map_err(|_| unreadable())?;
-    let certificates: Vec<_> = items
-        .into_iter()
-        .filter_map(|item| if let PemItem::Certificate(certificate) = item { Some(certificate) } else { None })
-        .collect();
-    if certificates.is_empty() {
-        return Err(unreadable());
-    }
-    Ok(builder.root_certs(RootCerts::new_with_certs(&certificates)).build())
-}
-
 impl Reply {
     fn read(mut response: Response<Body>, answer_max: usize) -> std::io::Result<Self> {
         let status = response.status();
         // Seconds; a date is not looked at.
         let retry_after = response.headers().get("Retry-After").and_then(|value| value.to_str().ok()?.parse().ok());
-        // Room for all of it, so that no copy is left behind by growing.
-        let mut body = Zeroizing::new(Vec::with_capacity(answer_max + 1));
-        response.body_mut().as_reader().take(answer_max as u64 + 1).read_to_end(&mut body)?;
-        if body.len() > answer_max {
-            return Err(std::io::Error::other("the answer is longer than any answer of a vault"));
-        }
+        let body = https::read_body(&mut response, answer_max)?;
         Ok(Self { status, retry_after: retry_after.map(Duration::from_secs), body })
-    }
-}
-
-impl Address {
-    /// Reads `https://host[:port]`, or `http://` with a loopback address if that was asked for.
-    pub(super) fn parse(text: &str, is_plain_allowed: bool) -> Result<Self> {
-        let uri: Uri = text.parse().map_err(|_| Error::invalid("the address of a vault is no URL"))?;
-        let authority = uri.authority().ok_or_else(|| Error::invalid("the address of a vault names no host"))?;
-        let is_bare = matches!(uri.path(), "" | "/") && uri.query().is_none() && !authority.as_str().contains('@');
-        if !is_bare || text.contains('#') {
-            return Err(Error::invalid("the address of a vault is https://host or https://host:port, and no more"));
-        }
-        let host = authority.host().to_owned();
-        let is_tls = match uri.scheme_str() {
-            Some("https") => true,
-            Some("http") if is_plain_allowed && is_loopback(&host) => false,
-            _ => return Err(Error::invalid("a vault is asked over https")),
-        };
-        let port = authority.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
-        Ok(Self { host, port, is_tls })
-    }
-
-    fn base(&self) -> String {
-        let scheme = if self.is_tls { "https" } else { "http" };
-        format!("{scheme}://{}:{}/v1", self.host, self.port)
-    }
-}
-
-/// By address only: what a name means is for others to say.
-fn is_loopback(host: &str) -> bool {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::error::ErrorKind;
-
-    #[test]
-    fn an_address_is_a_host_over_tls_or_a_loopback_address_that_was_asked_for() {
-        let address = |host: &str, port, is_tls| Address { host: host.to_owned(), port, is_tls };
-        assert_eq!(Address::parse("https://vault.example", false).unwrap(), address("vault.example", 443, true));
-        assert_eq!(Address::parse("https://vault.example:8200/", false).unwrap(), address("vault.example", 8200, true));
-        assert_eq!(Address::parse("https://[::1]:8200", false).unwrap(), address("[::1]", 8200, true));
-        for host in ["127.0.0.1", "127.8.8.8", "[::1]"] {
-            assert_eq!(Address::parse(&format!("http://{host}:82"), true).unwrap(), address(host, 82, false));
-        }
-        let refused = [
-            ("http://127.0.0.1", false),
-            ("http://vault.example", true),
-            ("http://localhost", true),
-            ("http://127.0.0.1.example", true),
-            ("http://0.0.0.0", true),
-            ("ftp://vault.example", true),
-            ("vault.example", true),
-            ("https://", true),
-            ("https://somebody@vault.example", false),
-            ("https://vault.example/v1", false),
-            ("https://vault.example/?a=b", false),
-            ("https://vault.example#a", false),
-        ];
-        for (text, is_plain_allowed) in refused {
-            assert_eq!(Address::parse(text, is_plain_allowed).unwrap_err().kind(), ErrorKind::Invalid, "{text}");
-        }
     }
 }

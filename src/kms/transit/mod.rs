@@ -23,8 +23,9 @@ use super::{
     Call, Connection, Guarded, RootDescription, RootError, RootId, RootKeys, WrapContext, WrapSecret, Wrapped,
 };
 use crate::clock::{Clock, Deadline};
+use crate::https::Origin;
 use answers::Fault;
-use client::{Address, Client, Reply, Request, Turn};
+use client::{Client, Reply, Request, Turn};
 use keys::{Binding, Capabilities, KeyInfo};
 use login::Login;
 
@@ -59,7 +60,7 @@ struct Transit {
     login: Login,
     /// The key of each root.
     keys: BTreeMap<RootId, String>,
-    address: Address,
+    address: Origin,
     mount: String,
     namespace: Option<String>,
     /// How each root binds what it wraps, once that is known. It is a property of a key for life.
@@ -305,7 +306,7 @@ impl RootKeys for Transit {
     }
 
     fn connections(&self) -> Vec<Connection> {
-        let Address { host, port, is_tls } = self.address.clone();
+        let Origin { host, port, is_tls } = self.address.clone();
         vec![Connection::new(PROVIDER, host, port, "wrapping and unwrapping under root keys", is_tls)]
     }
 

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use strongroom::identity::{Claims, Rejection, Verifier};
+use strongroom::identity::{Claims, Rejection, SubjectKind, Verifier};
 use strongroom::purge::{PurgeStatus, Receipt, verify_receipt};
 use strongroom::{
     Builder, CollectionDef, LocalRoots, ManualClock, PurgedTenant, Strongroom, TenantCustody, TenantSpec,
@@ -34,6 +34,7 @@ impl Verifier for Named {
             issuer: ISSUER.to_owned(),
             tenant: tenant.to_owned(),
             subject: subject.to_owned(),
+            subject_kind: SubjectKind::Unknown,
             expires_at_secs: now_secs + 600,
             roles: roles.split(',').map(|role| format!("strongroom.{role}")).collect(),
             scopes: None,

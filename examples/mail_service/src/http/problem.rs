@@ -1,5 +1,7 @@
 //! What went wrong, as the API says it (RFC 9457).
 
+use std::time::Duration;
+
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
@@ -12,13 +14,14 @@ pub struct Problem {
     status: StatusCode,
     title: String,
     detail: String,
+    retry_after: Option<Duration>,
 }
 
 impl Problem {
     /// A refusal of the service's own.
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         let title = status.canonical_reason().unwrap_or("Problem").to_owned();
-        Self { status, title, detail: detail.into() }
+        Self { status, title, detail: detail.into(), retry_after: None }
     }
 
     /// Nobody has said who asks, or the session has ended.
@@ -46,44 +49,31 @@ impl Problem {
     }
 }
 
-/// The store's errors. Who may not, is told the same whether there is a tenant of that name or not.
+/// The store's errors, with its own sentences. Who may not, is told the same whether there is a tenant of that name or not.
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
-        let status = match error.kind() {
-            ErrorKind::Denied | ErrorKind::KeyRevoked => StatusCode::FORBIDDEN,
-            ErrorKind::Invalid => StatusCode::BAD_REQUEST,
-            ErrorKind::NotFound => StatusCode::NOT_FOUND,
-            ErrorKind::Conflict => StatusCode::CONFLICT,
-            ErrorKind::Throttled => StatusCode::TOO_MANY_REQUESTS,
-            ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-            ErrorKind::KeyDestroyed => StatusCode::GONE,
-            ErrorKind::Closed => StatusCode::UNAUTHORIZED,
-            _ => StatusCode::INTERNAL_SERVER_ERROR,
-        };
+        let status = StatusCode::from_u16(error.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         if status.is_server_error() {
             tracing::error!(kind = %error.kind(), "a request has failed");
         }
         let (title, sentence) = (error.kind().to_string(), error.to_string());
         let detail = sentence.strip_prefix(&format!("{title}: ")).unwrap_or(&sentence).to_owned();
-        Self { status, title, detail }
+        Self { status, title, detail, retry_after: error.retry_after() }
     }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let Self { status, title, detail } = self;
+        let Self { status, title, detail, retry_after } = self;
         let body = json!({"type": "about:blank", "status": status.as_u16(), "title": title, "detail": detail});
         let mut response = (status, body.to_string()).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        match status {
-            StatusCode::UNAUTHORIZED => {
-                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-            }
-            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
-                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-            }
-            _ => {}
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer error=\"invalid_token\""));
+        }
+        if let Some(wait) = retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_millis().div_ceil(1000) as u64));
         }
         response
     }

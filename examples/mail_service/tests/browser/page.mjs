@@ -236,7 +236,9 @@ try {
   await step("a token that has ended leads back to signing in", async () => {
     await page.evaluate(() => sessionStorage.setItem("token", "ended"));
     await page.getByRole("button", { name: "archive", exact: true }).click();
-    await alert.waitFor();
+    await alert.getByText("Your session has ended. Sign in again.").waitFor();
+    await page.getByRole("heading", { name: "Sign in" }).waitFor();
+    assert.equal(await page.getByText("fabrikam").count(), 0);
     await shot("13-ended");
   });
 

@@ -8,9 +8,6 @@ mod races;
 mod secrets;
 mod support;
 
-#[expect(dead_code, reason = "shared with the tests of the crate")]
-#[path = "../../../../tests/support/mint.rs"]
-mod mint;
 #[path = "../../src/bin/playground/sample.rs"]
 mod sample;
 #[expect(dead_code, reason = "shared with the playground")]

@@ -1,32 +1,23 @@
 //! A service in this process: in memory, on a clock of its own, with a toy issuer; and a client.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use mail_service::http::Readiness;
 use mail_service::identity::{Always, KeysAtHand};
 use mail_service::serve::{Running, Setup};
 use serde_json::{Value, json};
-use strongroom::identity::{Jwks, JwtVerifier, Oidc};
-use strongroom::{Clock, LocalRoots, ManualClock, Strongroom, TenantSpec};
+use strongroom::Clock;
+use strongroom::testing::{Token, World};
 use tokio::runtime::Runtime;
 use ureq::Agent;
 
-use crate::mint::Issuer;
-
-pub const ISSUER: &str = "https://id.test";
-/// Begins on 2026-11-30.
-const NOW_MS: u64 = 1_796_000_000_000;
-
 pub struct Service {
-    pub issuer: Issuer,
-    pub clock: Arc<ManualClock>,
+    pub world: World,
     pub address: String,
     pub admin: String,
     runtime: Runtime,
     running: Option<Running>,
-    _folder: tempfile::TempDir,
 }
 
 impl Service {
@@ -36,22 +27,12 @@ impl Service {
     }
 
     pub fn begin_with(keys: impl KeysAtHand) -> Self {
-        let (folder, issuer) = (tempfile::tempdir().unwrap(), Issuer::es256(ISSUER, "k1"));
-        let clock = ManualClock::new(NOW_MS);
-        let jwks = Jwks::from_json(&issuer.jwks_json()).unwrap();
-        let verifier = JwtVerifier::builder().oidc(Oidc::new(ISSUER, "mail"), jwks).build().unwrap();
-        let roots = LocalRoots::open_with_root(folder.path().join("keys"), "service").unwrap();
-        let room = Strongroom::in_memory(roots, verifier).clock(clock.clone()).service_speaker(ISSUER, "service");
-        let room = room.open().unwrap();
-        let custodian = token(&issuer, "service", "sam", &["strongroom.custodian"]);
-        for tenant in ["contoso", "fabrikam"] {
-            let spec = TenantSpec::new(tenant, ISSUER, format!("{tenant}-tid"));
-            room.custody(&custodian).unwrap().create_tenant(spec).unwrap();
-        }
-        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let (world, any) = (World::new(), SocketAddr::from(([127, 0, 0, 1], 0)));
+        world.tenant("contoso");
+        world.tenant("fabrikam");
         let setup = Setup {
-            room,
-            clock: clock.clone(),
+            room: world.room().clone(),
+            clock: world.clock().clone(),
             listen: any,
             admin: any,
             custody: None,
@@ -64,25 +45,30 @@ impl Service {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let running = runtime.block_on(setup.begin()).unwrap();
         let (address, admin) = (format!("http://{}", running.address), format!("http://{}", running.admin));
-        Self { issuer, clock, address, admin, runtime, running: Some(running), _folder: folder }
+        Self { world, address, admin, runtime, running: Some(running) }
     }
 
     /// A user of a tenant, who may read and write.
     pub fn user(&self, tenant: &str) -> Client {
-        let token = token(&self.issuer, &format!("{tenant}-tid"), "anna", &["strongroom.read", "strongroom.write"]);
-        self.bearer(&token)
+        self.bearer(&self.anna(tenant).sign())
+    }
+
+    /// The token of a user of a tenant, to be changed.
+    pub fn anna(&self, tenant: &str) -> Token<'_> {
+        self.nobody(tenant).role("read").role("write")
+    }
+
+    /// The same without a role.
+    pub fn nobody(&self, tenant: &str) -> Token<'_> {
+        self.world.issuer().token(tenant).subject(&format!("anna-of-{tenant}")).claim("name", "anna")
     }
 
     pub fn bearer(&self, token: &str) -> Client {
-        Client { agent: agent(), address: self.address.clone(), token: token.to_owned() }
-    }
-
-    pub fn token_of(&self, claims: &Value) -> String {
-        self.issuer.token(claims)
+        agent_client(&self.address, token)
     }
 
     pub fn now_secs(&self) -> u64 {
-        self.clock.wall_ms() / 1000
+        self.world.clock().wall_ms() / 1000
     }
 
     /// Orders it to end, and lets it.
@@ -100,19 +86,6 @@ impl Service {
     pub fn wait_for(&self, task: tokio::task::JoinHandle<()>) {
         self.runtime.block_on(task).unwrap();
     }
-}
-
-/// Claims of somebody who may do this for a tenant claim.
-pub fn claims(tid: &str, name: &str, roles: &[&str]) -> Value {
-    let now_secs = NOW_MS / 1000;
-    json!({
-        "aud": "mail", "sub": format!("{name}-of-{tid}"), "tid": tid, "name": name, "roles": roles, "iat": now_secs,
-        "exp": now_secs + 3000,
-    })
-}
-
-fn token(issuer: &Issuer, tid: &str, name: &str, roles: &[&str]) -> String {
-    issuer.token(&claims(tid, name, roles))
 }
 
 #[derive(Clone)]

@@ -10,7 +10,9 @@ use serde_json::{Value, json};
 use self::mint::{Issuer, jwks_json};
 use super::{Claims, Entra, Jwks, JwtVerifier, Oidc, Rejection, Verifier};
 use crate::error::ErrorKind;
+use crate::identity::SubjectKind;
 
+mod apps;
 mod attacks;
 mod incidents;
 mod key_sets;
@@ -127,6 +129,7 @@ fn a_token_of_each_issuer_says_what_it_says() {
         issuer: issuer_of(TENANT),
         tenant: TENANT.to_owned(),
         subject: format!("{TENANT}.{OBJECT}"),
+        subject_kind: SubjectKind::Person,
         expires_at_secs: NOW + 3600 + LEEWAY,
         roles: texts(&["Reader", "Custodian"]),
         scopes: Some(texts(&["mail.read", "mail.write"])),
@@ -138,6 +141,7 @@ fn a_token_of_each_issuer_says_what_it_says() {
         issuer: CONTOSO.to_owned(),
         tenant: "contoso".to_owned(),
         subject: "ada".to_owned(),
+        subject_kind: SubjectKind::Unknown,
         expires_at_secs: NOW + 600 + LEEWAY,
         roles: texts(&["Reader"]),
         scopes: Some(texts(&["read", "write"])),
@@ -147,6 +151,7 @@ fn a_token_of_each_issuer_says_what_it_says() {
         issuer: FABRIKAM.to_owned(),
         tenant: "fabrikam".to_owned(),
         subject: "u-1".to_owned(),
+        subject_kind: SubjectKind::Unknown,
         expires_at_secs: NOW + 600 + LEEWAY,
         roles: vec![],
         scopes: Some(texts(&["read"])),
@@ -188,8 +193,8 @@ fn scopes_and_roles_are_read_as_their_issuers_write_them() {
     assert_eq!(scopes(&with(contoso_claims(), "scope", json!(""))), list(&[]));
     assert_eq!(scopes(&with(contoso_claims(), "scope", json!("  a  b "))), list(&["a", "b"]));
     assert_eq!(scopes(&with(contoso_claims(), "scp", json!(["c", "d e"]))), list(&["c", "d e"]));
-    let entra = with(without(entra_claims(), "scp"), "scope", json!("all"));
-    assert_eq!(verify(&WORLD.entra.token(&entra)).map(|claims| claims.scopes), Ok(None));
+    let entra = with(entra_claims(), "scope", json!("all"));
+    assert_eq!(verify(&WORLD.entra.token(&entra)).map(|claims| claims.scopes), list(&["mail.read", "mail.write"]));
     assert_eq!(
         verify(&WORLD.contoso.token(&without(contoso_claims(), "roles"))).map(|claims| claims.roles),
         Ok(vec![])
@@ -210,6 +215,10 @@ fn a_verifier_that_contradicts_itself_is_not_built() {
         ("a tenant first", builder().oidc(Oidc::new(issuer_of(TENANT), "a"), none()).entra(Entra::new("a"), none())),
         ("no audience", builder().oidc(Oidc::new(CONTOSO, ""), none())),
         ("no audience of Entra ID", builder().entra(Entra::new(""), none())),
+        ("no authority", builder().entra(Entra::new("a").authority(""), none())),
+        ("plain http", builder().entra(Entra::new("a").authority("http://login.example"), none())),
+        ("a slash", builder().entra(Entra::new("a").authority("https://login.example/"), none())),
+        ("upper case", builder().entra(Entra::new("a").authority("https://Login.example"), none())),
         ("no issuer", builder().oidc(Oidc::new("", "mail"), none())),
         ("no tenant claim", builder().oidc(contoso().tenant_claim(""), none())),
         ("no subject claim", builder().oidc(contoso().subject_claim(""), none())),

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::entropy::Entropy;
 use crate::error::{Error, Result};
-use crate::identity::{Claims, Rejection, Verifier};
+use crate::identity::{Claims, Rejection, SubjectKind, Verifier};
 use crate::secret::Secret;
 
 /// `tests/vectors/derive.json`, made by `tests/reference/derive.py` from the format page alone.
@@ -69,6 +69,7 @@ impl Verifier for Gullible {
             issuer: "i".into(),
             tenant: credential.into(),
             subject: "s".into(),
+            subject_kind: SubjectKind::Unknown,
             expires_at_secs: now_secs + 60,
             roles,
             scopes: None,
