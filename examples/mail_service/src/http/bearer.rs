@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 
 use super::App;
 use super::problem::Problem;
+use super::turns::Turn;
 use crate::store::Mailbox;
 
 /// The bearer of a verified token, at the mailbox that the path names.
@@ -20,21 +21,24 @@ pub struct Caller {
     pub mailbox: Mailbox,
     /// The name that the token gives its bearer, to show; who they are is [`Mailbox::subject`].
     pub name: String,
+    /// Held until the request is answered.
+    _turn: Turn,
 }
 
 impl Caller {
     /// The bearer of a token at the mailbox that it speaks for.
     pub async fn at_home(app: &App, headers: &HeaderMap) -> Result<Self, Problem> {
         let token = token(headers)?;
+        let turn = app.turns.take(token).await?;
         let mailbox = app.store.home(token).await?;
-        Ok(Self::new(mailbox, token))
+        Ok(Self::new(mailbox, token, turn))
     }
 
     /// Of a token that the mailbox was opened with, which has verified it.
-    fn new(mailbox: Mailbox, token: &str) -> Self {
+    fn new(mailbox: Mailbox, token: &str, turn: Turn) -> Self {
         tracing::Span::current().record("tenant", mailbox.tenant());
         let name = name(token).unwrap_or_else(|| mailbox.subject().to_owned());
-        Self { mailbox, name }
+        Self { mailbox, name, _turn: turn }
     }
 }
 
@@ -46,8 +50,9 @@ impl FromRequestParts<Arc<App>> for Caller {
         let params = RawPathParams::from_request_parts(parts, app).await;
         let params = params.map_err(|_| Problem::bad_request("the path is not UTF-8"))?;
         let tenant = params.iter().find(|(name, _)| *name == "tenant").map(|(_, value)| value.to_owned());
+        let turn = app.turns.take(&token).await?;
         let mailbox = app.store.mailbox(&token, tenant.as_deref().unwrap_or_default()).await?;
-        Ok(Self::new(mailbox, &token))
+        Ok(Self::new(mailbox, &token, turn))
     }
 }
 

@@ -14,7 +14,7 @@ use crate::model::is_folder_name;
 
 /// `GET /me`: who the token says that one is, and whose mail it opens.
 pub async fn me(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Json<Value>, Problem> {
-    let Caller { mailbox, name } = Caller::at_home(&app, &headers).await?;
+    let Caller { mailbox, name, .. } = Caller::at_home(&app, &headers).await?;
     Ok(Json(json!({"tenant": mailbox.tenant(), "name": name, "ends_at_secs": mailbox.ends_at_secs()})))
 }
 

@@ -10,6 +10,7 @@ mod pages;
 mod probes;
 mod problem;
 mod signin;
+mod turns;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +22,7 @@ use axum::routing::{get, post, put};
 
 pub use probes::Readiness;
 pub use signin::SignIn;
+pub use turns::Turns;
 
 use crate::letter::MESSAGE_MAX_LEN;
 use crate::observe::Metrics;
@@ -35,6 +37,8 @@ pub struct App {
     pub store: Store,
     /// How people sign in; `None` if they bring their tokens.
     pub sign_in: Option<SignIn>,
+    /// Who is next.
+    pub turns: Turns,
     /// Whether requests should be sent here.
     pub readiness: Readiness,
     /// What is counted.

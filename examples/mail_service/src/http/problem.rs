@@ -34,6 +34,12 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, detail)
     }
 
+    /// More was asked for at once than is answered.
+    pub fn too_many() -> Self {
+        let refused = Self::new(StatusCode::TOO_MANY_REQUESTS, "too many requests at once; wait for answers");
+        Self { retry_after: Some(Duration::from_secs(1)), ..refused }
+    }
+
     /// The same of a request that named the version it is about: a conflict is then a precondition that does not hold.
     pub fn of_conditional(error: Error) -> Self {
         match error.kind() {
@@ -73,7 +79,7 @@ impl IntoResponse for Problem {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer error=\"invalid_token\""));
         }
         if let Some(wait) = retry_after {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_millis().div_ceil(1000) as u64));
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs() + u64::from(wait.subsec_nanos() > 0)));
         }
         response
     }

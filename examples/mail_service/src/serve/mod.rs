@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 
 pub use options::Options;
 
-use crate::http::{self, App, Readiness, SignIn};
+use crate::http::{self, App, Readiness, SignIn, Turns};
 use crate::identity;
 use crate::observe::Metrics;
 use crate::store::Store;
@@ -104,7 +104,14 @@ impl Setup {
         let metrics = Metrics::begin();
         let room = aio::Strongroom::new(room, aio::Limits::default());
         let store = Store::new(room.clone(), clock);
-        let app = Arc::new(App { store, sign_in, readiness: readiness.clone(), metrics: metrics.clone(), timeout });
+        let app = Arc::new(App {
+            store,
+            sign_in,
+            turns: Turns::default(),
+            readiness: readiness.clone(),
+            metrics: metrics.clone(),
+            timeout,
+        });
         let (end, ended) = watch::channel(false);
         let listeners = vec![
             tokio::spawn(connections::serve(public, http::public(app.clone()), ended.clone(), drain)),
