@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use strongroom::identity::{Claims, Rejection, Verifier};
+use strongroom::identity::{Claims, Rejection, SubjectKind, Verifier};
 use strongroom::{Collection, CollectionDef, Durability, LocalRoots, Session, Strongroom, TenantSpec, aio};
 use support::turns::{is_test, rounds};
 
@@ -33,7 +33,15 @@ impl Verifier for Names {
     fn verify(&self, credential: &str, now_secs: u64) -> Result<Claims, Rejection> {
         let roles = ["read", "write", "custodian"].map(|role| format!("strongroom.{role}")).to_vec();
         let (issuer, tenant, subject) = ("i".to_owned(), credential.to_owned(), "s".to_owned());
-        Ok(Claims { issuer, tenant, subject, expires_at_secs: now_secs + 7200, roles, scopes: None })
+        Ok(Claims {
+            issuer,
+            tenant,
+            subject,
+            subject_kind: SubjectKind::Unknown,
+            expires_at_secs: now_secs + 7200,
+            roles,
+            scopes: None,
+        })
     }
 }
 
@@ -71,7 +79,10 @@ impl World {
         let roots = LocalRoots::open_with_root(folder.path().join("keys"), "service").unwrap();
         let builder = Strongroom::builder(folder.path().join("store"), roots, Names);
         let room = builder.service_speaker("i", "service").open().unwrap();
-        let ours = aio::Strongroom::new(room.clone(), aio::Limits::default());
+        let ours = aio::Strongroom::new(room.clone(), {
+            let n = |v: &str, d: usize| std::env::var(v).map_or(d, |v| v.parse().unwrap());
+            aio::Limits::default().threads(n("T", 16)).per_tenant(n("P", 8))
+        });
         let mut world =
             Self { by_hand: vec![], ours: vec![], records: if is_test() { 100 } else { 2_000 }, _folder: folder };
         for number in 0..TENANTS {
@@ -100,7 +111,7 @@ fn definition(work: Work) -> &'static CollectionDef<u64, Vec<u8>> {
 }
 
 fn is_put(work: Work, place: u64) -> bool {
-    matches!(work, Work::Put(_)) || matches!(work, Work::Mixed) && place % 10 == 0
+    matches!(work, Work::Put(_)) || matches!(work, Work::Mixed) && place.is_multiple_of(10)
 }
 
 /// What a service does without the async face.

@@ -95,9 +95,7 @@ impl VerifiedIdentity {
         self.deadline.wall_ms() / 1000
     }
 
-    /// Checks that a tenant lists this identity's issuer *and* tenant claim, as one pair.
-    /// Who it is, for what is written down of an act.
-    /// As whom the audit trail knows it.
+    /// Who it is, for what is written down of an act: as whom the audit trail knows it.
     pub(crate) fn actor(&self) -> Actor {
         Actor::person(&self.speaker.issuer, &self.speaker.tenant, &self.subject)
     }
@@ -107,6 +105,7 @@ impl VerifiedIdentity {
         Person { issuer, tenant, subject: self.subject.clone() }
     }
 
+    /// Checks that a tenant lists this identity's issuer *and* tenant claim, as one pair.
     pub(crate) fn check_speaks_for(&self, speakers: &[Speaker]) -> Result<()> {
         if speakers.contains(&self.speaker) {
             return Ok(());

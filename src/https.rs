@@ -65,10 +65,12 @@ impl Origin {
     /// Where `uri` leads.
     pub(crate) fn of(what: &str, uri: &Uri, is_plain_allowed: bool) -> Result<Self> {
         let authority = uri.authority().ok_or_else(|| Error::invalid(format!("{what} names no host")))?;
-        if authority.as_str().contains('@') {
-            return Err(Error::invalid(format!("{what} names a host, and nobody who asks")));
-        }
         let host = authority.host().to_owned();
+        // Nobody who asks (`somebody@host`), no empty port, no port in another spelling.
+        let spelling = authority.port_u16().map_or(host.clone(), |port| format!("{host}:{port}"));
+        if host.is_empty() || authority.as_str() != spelling {
+            return Err(Error::invalid(format!("{what} names a host, and a port if it must, and no more")));
+        }
         let is_tls = match uri.scheme_str() {
             Some("https") => true,
             Some("http") if is_plain_allowed && is_loopback(&host) => false,
@@ -149,6 +151,10 @@ mod tests {
             ("vault.example", true),
             ("https://", true),
             ("https://somebody@vault.example", false),
+            ("https://vault.example:", false),
+            ("https://vault.example:08200", false),
+            ("https://vault.example:65536", false),
+            ("https://:443", false),
             ("https://vault.example/v1", false),
             ("https://vault.example/?a=b", false),
             ("https://vault.example#a", false),

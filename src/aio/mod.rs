@@ -13,7 +13,7 @@
 //!
 //! ```
 //! use strongroom::{CollectionDef, aio};
-//! # use strongroom::{LocalRoots, Strongroom, TenantSpec, identity::{Claims, Rejection, Verifier}};
+//! # use strongroom::{LocalRoots, Strongroom, TenantSpec, identity::{Claims, Rejection, SubjectKind, Verifier}};
 //!
 //! const MAIL: CollectionDef<(&str, u64), String> = CollectionDef::cbor("mail");
 //!
@@ -22,6 +22,7 @@
 //! #     fn verify(&self, credential: &str, now_secs: u64) -> Result<Claims, Rejection> {
 //! #         let roles = ["read", "write", "custodian"].map(|role| format!("strongroom.{role}")).to_vec();
 //! #         Ok(Claims { issuer: "https://id.example".into(), tenant: credential.into(), subject: "s".into(),
+//! #             subject_kind: SubjectKind::Unknown,
 //! #             expires_at_secs: now_secs + 60, roles, scopes: None })
 //! #     }
 //! # }

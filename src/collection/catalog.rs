@@ -283,7 +283,9 @@ impl Catalog {
         let is_marked = |mark| self.table().get::<u32>(&*reader, &ring, &[mark, &id]).map(|row| row.is_some());
         let marks = Marks { chunked: is_marked(CHUNKED)?, expiring: is_marked(EXPIRING)? };
         // A tenant that came from a backup may not be known for it. Nobody is kept from reading for that.
-        if let (true, Err(error)) = (marks.expiring, self.directory.note_expiring(&self.tenant)) {
+        if marks.expiring
+            && let Err(error) = self.directory.note_expiring(&self.tenant)
+        {
             tracing::warn!(%error, "that records of a tenant expire could not be noted");
         }
         Ok(Some(self.remember(entry, &marks)))

@@ -354,6 +354,9 @@ fn of_a_tenant_whom_nobody_uses_keys_are_asked_once_a_day_and_only_if_something_
     let room = counting(folder.path(), &clock, &asked).open().unwrap();
     support::make_tenants(&room, &["contoso"]);
     session(&room).collection(&HIDDEN).unwrap().put(&1, &vec![1]).unwrap();
+    drop(room);
+    let room = counting(folder.path(), &clock, &asked).open().unwrap();
+    assert!(session(&room).collection(&HIDDEN).unwrap().contains(&1).unwrap());
     pass(&room, &clock, 2 * HOUR, &asked);
     assert_eq!(pass(&room, &clock, 72 * HOUR, &asked), 0, "nothing of it expires");
     drop(fill(&room, 10, PutOptions::new().expires_after(40 * HOUR)));

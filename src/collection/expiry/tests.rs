@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::collection::{CollectionDef, PutOptions};
 use crate::strongroom::Strongroom;
-use crate::testing::in_memory;
+use crate::test_kit::in_memory;
 use crate::{Collection, ManualClock, TenantSpec, VALUE_MAX_LEN};
 
 const NOTES: CollectionDef<u64, Vec<u8>> = CollectionDef::bytes("notes");
