@@ -77,7 +77,7 @@ impl<K: Key + 'static, V> Rest<K, V> {
 }
 
 /// Nothing in it is ever pinned where it is: what is awaited has a box of its own.
-impl<K: Key + 'static, V> Unpin for Scan<K, V> {}
+impl<K: Key, V> Unpin for Scan<K, V> {}
 
 impl<K: Key + 'static, V: Send + 'static> Stream for Scan<K, V> {
     type Item = Result<(K::Owned, V)>;
@@ -97,7 +97,7 @@ impl<K: Key + 'static, V: Send + 'static> FusedStream for Scan<K, V> {
     }
 }
 
-impl<K: Key + 'static, V> std::fmt::Debug for Scan<K, V> {
+impl<K: Key, V> std::fmt::Debug for Scan<K, V> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Scan").field("collection", &self.collection).finish_non_exhaustive()
     }
