@@ -23,13 +23,18 @@ impl WriteBatch {
     }
 
     /// Sets the value of `key`.
-    pub fn put<K: Key, V: Send + 'static>(self, to: &CollectionDef<K, V>, key: &K::Ref<'_>, value: V) -> Self {
+    pub fn put<K: Key + 'static, V: Send + 'static>(
+        self,
+        to: &CollectionDef<K, V>,
+        key: &K::Ref<'_>,
+        value: V,
+    ) -> Self {
         let (to, key) = (*to, K::own(key));
         self.step(move |batch| batch.put(&to, &K::lend(&key), &value))
     }
 
     /// Sets the value of `key` as the options say; an expectation of theirs is one of the whole batch.
-    pub fn put_with<K: Key, V: Send + 'static>(
+    pub fn put_with<K: Key + 'static, V: Send + 'static>(
         self,
         to: &CollectionDef<K, V>,
         key: &K::Ref<'_>,
@@ -41,7 +46,7 @@ impl WriteBatch {
     }
 
     /// Sets the value of `key`, and makes the whole batch depend on what was there before it.
-    pub fn put_if<K: Key, V: Send + 'static>(
+    pub fn put_if<K: Key + 'static, V: Send + 'static>(
         self,
         to: &CollectionDef<K, V>,
         key: &K::Ref<'_>,
@@ -53,13 +58,13 @@ impl WriteBatch {
     }
 
     /// Removes the record of `key`, if there is one.
-    pub fn delete<K: Key, V: 'static>(self, from: &CollectionDef<K, V>, key: &K::Ref<'_>) -> Self {
+    pub fn delete<K: Key + 'static, V: 'static>(self, from: &CollectionDef<K, V>, key: &K::Ref<'_>) -> Self {
         let (from, key) = (*from, K::own(key));
         self.step(move |batch| batch.delete(&from, &K::lend(&key)))
     }
 
     /// Removes the record of `key`, and makes the whole batch depend on what was there before it.
-    pub fn delete_if<K: Key, V: 'static>(
+    pub fn delete_if<K: Key + 'static, V: 'static>(
         self,
         from: &CollectionDef<K, V>,
         key: &K::Ref<'_>,

@@ -19,7 +19,7 @@ pub struct Collection<K, V> {
     turn: Turn,
 }
 
-impl<K: Key, V: Send + 'static> Collection<K, V> {
+impl<K: Key + 'static, V: Send + 'static> Collection<K, V> {
     pub(super) fn new(collection: collection::Collection<K, V>, turn: Turn) -> Self {
         Self { collection, turn }
     }

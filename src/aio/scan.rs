@@ -31,7 +31,7 @@ enum Rest<K: Key, V> {
 type Row<K, V> = Result<(<K as Key>::Owned, V)>;
 type Reading<K, V> = Pin<Box<dyn Future<Output = Result<Rows<K, V>>> + Send>>;
 
-impl<K: Key, V: Send + 'static> Scan<K, V> {
+impl<K: Key + 'static, V: Send + 'static> Scan<K, V> {
     pub(super) fn new(first: Rows<K, V>, collection: collection::Collection<K, V>, turn: Turn) -> Self {
         let Rows { rows, rest } = first;
         Self { rows, rest: Rest::of(rest), collection, turn }
@@ -70,7 +70,7 @@ impl<K: Key, V: Send + 'static> Scan<K, V> {
     }
 }
 
-impl<K: Key, V> Rest<K, V> {
+impl<K: Key + 'static, V> Rest<K, V> {
     fn of(scan: Option<collection::Scan<K, V>>) -> Self {
         scan.map_or(Self::Ended, |scan| Self::Waiting(Box::new(scan)))
     }
@@ -79,7 +79,7 @@ impl<K: Key, V> Rest<K, V> {
 /// Nothing in it is ever pinned where it is: what is awaited has a box of its own.
 impl<K: Key, V> Unpin for Scan<K, V> {}
 
-impl<K: Key, V: Send + 'static> Stream for Scan<K, V> {
+impl<K: Key + 'static, V: Send + 'static> Stream for Scan<K, V> {
     type Item = Result<(K::Owned, V)>;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -91,7 +91,7 @@ impl<K: Key, V: Send + 'static> Stream for Scan<K, V> {
     }
 }
 
-impl<K: Key, V: Send + 'static> FusedStream for Scan<K, V> {
+impl<K: Key + 'static, V: Send + 'static> FusedStream for Scan<K, V> {
     fn is_terminated(&self) -> bool {
         self.rows.is_empty() && matches!(self.rest, Rest::Ended)
     }

@@ -40,7 +40,7 @@ impl Session {
     ///
     /// # Errors
     /// As [`Session::collection`](crate::Session::collection).
-    pub async fn collection<K: Key, V: Send + 'static>(
+    pub async fn collection<K: Key + 'static, V: Send + 'static>(
         &self,
         definition: &CollectionDef<K, V>,
     ) -> Result<Collection<K, V>> {

@@ -6,6 +6,7 @@ use super::definition::CollectionDef;
 use super::key::Key;
 use super::options::PutOptions;
 use super::write::{self, Change, Expected};
+use crate::access::Right;
 use crate::engine::Durability;
 use crate::error::{Error, Result};
 
@@ -109,6 +110,8 @@ impl WriteBatch {
         value: Option<&V>,
         options: PutOptions,
     ) -> Result<Self> {
+        // Before the collection is looked for, which who may only read would be told is not there.
+        self.authority.check(Right::Write)?;
         let draft = Draft::new(definition, key, value, options)?;
         let info = super::resolve(&self.authority, definition)?;
         let change = draft.finish::<K>(&self.authority, &info)?;

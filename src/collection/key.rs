@@ -23,7 +23,7 @@ pub struct Components {
 /// Types that can be the key of a collection: tuples of [`Component`]s, a lone integer, `&str` and `&[u8]`.
 ///
 /// Sealed: an encoding that is not injective would let two keys meet.
-pub trait Key: sealed::Sealed + 'static {
+pub trait Key: sealed::Sealed {
     /// The key as it is passed in.
     type Ref<'k>: Send + Sync;
     /// The key as it comes back from a scan.
@@ -54,7 +54,7 @@ pub trait Prefix<K: Key>: sealed::SealedPrefix<K> {
 }
 
 /// Types that can be an element of a tuple key: `&str`, `&[u8]`, and the integers from 8 to 128 bits.
-pub trait Component: sealed::Sealed + 'static {
+pub trait Component: sealed::Sealed {
     /// The component as it is passed in.
     type Ref<'c>: Send + Sync;
     /// The component as it comes back.
@@ -190,13 +190,13 @@ macro_rules! whole_key {
     };
 }
 
-whole_key!(&'static str, str, String, "str", |bytes| String::from_utf8(bytes).ok());
-whole_key!(&'static [u8], [u8], Vec<u8>, "bytes", Some);
+whole_key!(&str, str, String, "str", |bytes| String::from_utf8(bytes).ok());
+whole_key!(&[u8], [u8], Vec<u8>, "bytes", Some);
 
-impl sealed::Sealed for &'static str {}
-impl sealed::Sealed for &'static [u8] {}
+impl sealed::Sealed for &str {}
+impl sealed::Sealed for &[u8] {}
 
-impl Component for &'static str {
+impl Component for &str {
     type Ref<'c> = &'c str;
     type Owned = String;
     const SHAPE: &'static str = "str";
@@ -211,7 +211,7 @@ impl Component for &'static str {
     }
 
     fn push(value: &Self::Ref<'_>, out: &mut Vec<u8>) {
-        <&'static [u8]>::push(&value.as_bytes(), out);
+        <&[u8]>::push(&value.as_bytes(), out);
     }
 
     fn read(bytes: &[u8]) -> Option<Self::Owned> {
@@ -219,7 +219,7 @@ impl Component for &'static str {
     }
 }
 
-impl Component for &'static [u8] {
+impl Component for &[u8] {
     type Ref<'c> = &'c [u8];
     type Owned = Vec<u8>;
     const SHAPE: &'static str = "bytes";
