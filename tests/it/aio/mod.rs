@@ -1,5 +1,6 @@
 //! The async face: the same store, without a thread that waits.
 
+mod doors;
 mod dropped;
 mod others;
 mod same;
