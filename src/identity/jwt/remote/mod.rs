@@ -82,7 +82,8 @@ impl OidcKeys {
     }
 
     /// Fetches the keys if there are none that count, and says whether tokens can be verified at present: for the start of
-    /// a service, so that a mistake in its configuration is found there, and for its readiness.
+    /// a service, so that a mistake in its configuration is found there, and for its readiness. It may wait, for
+    /// [`FETCH_PATIENCE`](Self::FETCH_PATIENCE) at most: async callers call it on a thread that may block.
     ///
     /// # Errors
     /// [`Unavailable`](crate::ErrorKind::Unavailable), with what went wrong last.
