@@ -97,6 +97,10 @@ impl KeySource for OidcKeys {
         self.cache.keys(kid, now_secs)
     }
 
+    fn issuer(&self) -> Option<&str> {
+        Some(self.cache.issuer())
+    }
+
     fn connections(&self) -> Vec<Connection> {
         let connection = |Origin { host, port, is_tls }: &Origin| {
             Connection::new("oidc", host.as_str(), *port, "the keys that verify tokens", *is_tls)
