@@ -100,7 +100,9 @@ impl Lane {
 impl Worker {
     fn work(mut self) {
         while let Some(job) = self.next() {
-            job();
+            // What is let go of without having run, or with nobody to take its outcome, may panic as it goes: that is no
+            // reason for those behind it to go too.
+            drop(panic::catch_unwind(AssertUnwindSafe(job)));
         }
     }
 
@@ -238,6 +240,47 @@ mod tests {
         };
         assert!(runtime.block_on(panics).unwrap_err().is_panic());
         assert_eq!(runtime.block_on(lane.run((), || Ok(7))).unwrap(), 7);
+    }
+
+    /// Panics when it is let go of.
+    struct Grenade;
+
+    impl Drop for Grenade {
+        fn drop(&mut self) {
+            panic!("on purpose");
+        }
+    }
+
+    #[test]
+    fn what_panics_as_it_is_let_go_of_takes_nobody_along() {
+        let (lane, runtime) = (Lane::new(1), runtime());
+        let (release, hold) = mpsc::channel::<()>();
+        let spawn = |work: Box<dyn FnOnce() -> Result<()> + Send>| {
+            let lane = lane.clone();
+            runtime.spawn(async move { lane.run((), work).await })
+        };
+        let wait_for_queue_of = |jobs| {
+            while lane.lock().jobs.len() != jobs {
+                std::thread::yield_now()
+            }
+        };
+        let busy = spawn(Box::new(move || Ok(assert!(hold.recv().is_ok()))));
+        while lane.lock().workers == 0 || !lane.lock().jobs.is_empty() {
+            std::thread::yield_now();
+        }
+        let grenade = Grenade;
+        let abandoned = spawn(Box::new(move || {
+            let _held = &grenade;
+            Ok(())
+        }));
+        wait_for_queue_of(1);
+        let behind = spawn(Box::new(|| Ok(())));
+        wait_for_queue_of(2);
+        abandoned.abort();
+        assert!(runtime.block_on(abandoned).unwrap_err().is_cancelled());
+        release.send(()).unwrap();
+        assert!(runtime.block_on(busy).unwrap().is_ok());
+        assert!(runtime.block_on(behind).unwrap().is_ok());
     }
 
     #[test]

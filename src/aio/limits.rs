@@ -3,6 +3,10 @@
 use std::thread;
 
 /// How much a store does at once for async callers. What is beyond it waits, in order, and takes no thread.
+///
+/// The threads are those that the runtime has for what may block, 512 unless its builder says otherwise
+/// (`max_blocking_threads`). If there are fewer of them than all of this together, and 32 for
+/// [`Strongroom::with`](super::Strongroom::with), slow work can keep quick work waiting.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Limits {

@@ -42,7 +42,8 @@ impl Strongroom {
         self.admit(credential, strongroom::Strongroom::identify_at_home).await
     }
 
-    /// Does anything else with the store, on a thread that may block: acts of custody, for instance.
+    /// Does anything else with the store, on a thread that may block: acts of custody, for instance. No more than 32 at once;
+    /// what is beyond it waits.
     ///
     /// # Errors
     /// Those of `work`.
@@ -54,8 +55,7 @@ impl Strongroom {
         work: impl FnOnce(&strongroom::Strongroom) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let room = self.room.clone();
-        // Custody may take minutes, and is rare.
-        run_aside(move || work(&room)).await
+        self.floor.aside.run((), move || work(&room)).await
     }
 
     /// The store itself.

@@ -1,15 +1,18 @@
 //! Scans as streams: a page is read when the one before has been taken.
 
 use std::collections::VecDeque;
-use std::future::{Future, poll_fn};
+use std::future::{Future as _, poll_fn};
+use std::panic;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use futures_core::{FusedStream, Stream};
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
 
 use super::turns::{Pace, Turn};
 use crate::collection::{self, Key, Rows};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 
 /// Rows of a collection, as `Result<(key, value)>`: a [`Stream`] that owns its snapshot.
 ///
@@ -29,7 +32,10 @@ enum Rest<K: Key, V> {
 }
 
 type Row<K, V> = Result<(<K as Key>::Owned, V)>;
-type Reading<K, V> = Pin<Box<dyn Future<Output = Result<Rows<K, V>>> + Send>>;
+
+/// A page that is being read, by a task of its own: whoever has asked for it may do something else of the same tenant before
+/// looking at it, and a turn that had come meanwhile would be kept from them for ever. Dropping it ends the task.
+struct Reading<K: Key, V>(JoinHandle<Result<Rows<K, V>>>);
 
 impl<K: Key + 'static, V: Send + 'static> Scan<K, V> {
     pub(super) fn new(first: Rows<K, V>, collection: collection::Collection<K, V>, turn: Turn) -> Self {
@@ -49,9 +55,12 @@ impl<K: Key + 'static, V: Send + 'static> Scan<K, V> {
             }
             match std::mem::replace(&mut self.rest, Rest::Ended) {
                 Rest::Ended => return Poll::Ready(None),
-                Rest::Waiting(scan) => self.rest = Rest::Reading(self.read_on(scan)),
+                Rest::Waiting(scan) => match self.read_on(scan) {
+                    Ok(reading) => self.rest = Rest::Reading(reading),
+                    Err(error) => return Poll::Ready(Some(Err(error))),
+                },
                 Rest::Reading(mut reading) => {
-                    let Poll::Ready(page) = reading.as_mut().poll(context) else {
+                    let Poll::Ready(page) = reading.poll(context) else {
                         self.rest = Rest::Reading(reading);
                         return Poll::Pending;
                     };
@@ -64,11 +73,30 @@ impl<K: Key + 'static, V: Send + 'static> Scan<K, V> {
         }
     }
 
-    fn read_on(&self, scan: Box<collection::Scan<K, V>>) -> Reading<K, V> {
+    fn read_on(&self, scan: Box<collection::Scan<K, V>>) -> Result<Reading<K, V>> {
+        let runtime = Handle::try_current().map_err(|_| Error::invalid("there is no Tokio runtime here"))?;
         let (turn, collection) = (self.turn.clone(), self.collection.clone());
-        Box::pin(async move {
+        let page = async move {
             turn.run(Pace::Reads, move || collection.is_at_hand(false), move || Ok(scan.next_page())).await
-        })
+        };
+        Ok(Reading(runtime.spawn(page)))
+    }
+}
+
+impl<K: Key, V> Reading<K, V> {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<Rows<K, V>>> {
+        Poll::Ready(ready!(Pin::new(&mut self.0).poll(context)).unwrap_or_else(
+            |failed| match failed.try_into_panic() {
+                Ok(panicked) => panic::resume_unwind(panicked),
+                Err(_) => Err(Error::new(ErrorKind::Closed, "the runtime has ended")),
+            },
+        ))
+    }
+}
+
+impl<K: Key, V> Drop for Reading<K, V> {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 

@@ -102,7 +102,8 @@ impl Session {
     }
 
     /// Does several things at once on a thread that may block, as one operation of this tenant: a unit of work in which
-    /// every step depends on the one before, without a change of threads between them.
+    /// every step depends on the one before, without a change of threads between them. It holds one of the tenant's turns
+    /// until its end: who waited in it for a future of the same tenant could wait for ever.
     ///
     /// # Errors
     /// Those of `work`.

@@ -16,6 +16,8 @@ use crate::name::Incarnation;
 pub(super) struct Floor {
     /// Signing in: it may wait for an issuer of tokens.
     pub(super) door: Lane,
+    /// Custody, and whatever else is asked of the store itself.
+    pub(super) aside: Lane,
     /// What finds its keys and its cell in memory.
     quick: Lane,
     /// The same, and then waits for the disk to sync.
@@ -61,11 +63,15 @@ pub(super) enum Pace {
 struct UnderWay(Arc<AtomicUsize>);
 
 const LOOK_AT_FIRST: usize = 64;
+/// Threads for what has no tenant's share. It may take minutes and is rare: a flood of it must leave the runtime threads for
+/// everybody else.
+const ASIDE: usize = 32;
 
 impl Floor {
     pub(super) fn new(limits: &Limits) -> Arc<Self> {
         Arc::new(Self {
             door: Lane::new(limits.sign_ins),
+            aside: Lane::new(ASIDE),
             quick: Lane::new(limits.threads),
             syncing: Lane::new(limits.syncs),
             cold: Lane::new(limits.cold),
@@ -109,7 +115,8 @@ impl Turn {
     ) -> Result<T> {
         let Self { floor, desk } = self;
         let permit = desk.permits.clone().acquire_owned().await.map_err(|_| shut())?;
-        let permit = (permit, UnderWay::begin(&floor.under_way));
+        // The desk too: who comes back while this is under way finds the same one, whatever else was let go.
+        let permit = (permit, desk.clone(), UnderWay::begin(&floor.under_way));
         if !is_at_hand() {
             let alone = desk.cold.clone().acquire_owned().await.map_err(|_| shut())?;
             // Unless whoever was there before has brought it all.

@@ -281,12 +281,14 @@ impl Catalog {
         };
         let id = entry.id.to_be_bytes();
         let is_marked = |mark| self.table().get::<u32>(&*reader, &ring, &[mark, &id]).map(|row| row.is_some());
-        let marks = Marks { chunked: is_marked(CHUNKED)?, expiring: is_marked(EXPIRING)? };
-        // A tenant that came from a backup may not be known for it. Nobody is kept from reading for that.
+        let mut marks = Marks { chunked: is_marked(CHUNKED)?, expiring: is_marked(EXPIRING)? };
+        // A tenant that came from a backup may not be known for it. Nobody is kept from reading for that, and whoever puts
+        // the next such record says it again.
         if marks.expiring
             && let Err(error) = self.directory.note_expiring(&self.tenant)
         {
             tracing::warn!(%error, "that records of a tenant expire could not be noted");
+            marks.expiring = false;
         }
         Ok(Some(self.remember(entry, &marks)))
     }

@@ -80,6 +80,12 @@ impl Expiring {
         round
     }
 
+    /// Whether it has been noted that the tenant has such records. Waits for a page that is being looked at, and before it
+    /// has been noted none is.
+    fn is_known(&self) -> bool {
+        self.round().ended.is_some()
+    }
+
     fn begin(&self, soonest_ms: u64, ended: Deadline) {
         self.round().ended = Some(ended);
         self.note(soonest_ms);
@@ -113,10 +119,13 @@ impl Directory {
 
     /// Remembers, durably, that a tenant has records that expire.
     pub(crate) fn note_expiring(&self, tenant: &Arc<Tenant>) -> Result<()> {
+        // Before what all tenants share is held: a page of this one's records may be looked at just now.
+        if tenant.expiring().is_known() {
+            return Ok(());
+        }
         // Held while the row is written, so that none is written of a tenant whose end has removed it.
         let mut expirers = self.expirers();
-        let is_known = tenant.expiring().round().ended.is_some();
-        if is_known || tenant.status() == Status::Destroying {
+        if tenant.expiring().is_known() || tenant.status() == Status::Destroying {
             return Ok(());
         }
         self.write_expirer(tenant, Durability::Synced)?;

@@ -38,7 +38,12 @@ impl Reader for MemoryEngine {
 
     #[cfg(feature = "tokio")]
     fn get_at_hand(&self, keyspace: Keyspace, key: &[u8], read: &mut dyn FnMut(&[u8])) -> Result<AtHand> {
-        Ok(if self.get(keyspace, key, read)? { AtHand::Found } else { AtHand::Absent })
+        // A writer may be copying a table that somebody has a snapshot of.
+        let Ok(table) = self.tables.try_read().map(|tables| tables.get(keyspace as usize).cloned()) else {
+            return Ok(AtHand::Unknown);
+        };
+        let found = table.ok_or_else(no_such_keyspace)?.get(key).map(|value| read(value));
+        Ok(found.map_or(AtHand::Absent, |()| AtHand::Found))
     }
 
     fn multi_get(&self, keyspace: Keyspace, keys: &[Vec<u8>], read: &mut dyn FnMut(usize, &[u8])) -> Result<()> {

@@ -36,6 +36,11 @@ pub trait KeySource: Send + Sync + 'static {
     /// Any error refuses the token as [`Unavailable`](crate::identity::Rejection::Unavailable).
     fn keys(&self, kid: &str, now_secs: u64) -> Result<Jwks>;
 
+    /// Whose keys these are, if the source knows: then no verifier can be built that takes them for another issuer's.
+    fn issuer(&self) -> Option<&str> {
+        None
+    }
+
     /// Every place outside of this process that the source can connect to.
     fn connections(&self) -> Vec<Connection> {
         Vec::new()

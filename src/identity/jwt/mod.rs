@@ -99,8 +99,8 @@ impl JwtVerifierBuilder {
     /// The verifier.
     ///
     /// # Errors
-    /// [`Invalid`](crate::ErrorKind::Invalid) if no issuer is trusted, one is trusted twice, a profile contradicts
-    /// its own rules, or the leeway is too long.
+    /// [`Invalid`](crate::ErrorKind::Invalid) if no issuer is trusted, one is trusted twice or with keys of another, a
+    /// profile contradicts its own rules, or the leeway is too long.
     pub fn build(self) -> Result<JwtVerifier> {
         let Self { issuers, leeway } = self;
         if issuers.is_empty() {
@@ -109,12 +109,17 @@ impl JwtVerifierBuilder {
         if leeway > LEEWAY_MAX {
             return Err(Error::invalid("the leeway of a verifier of tokens is at most five minutes"));
         }
-        for (index, Issuer { profile, .. }) in issuers.iter().enumerate() {
+        for (index, Issuer { profile, keys }) in issuers.iter().enumerate() {
             if let Some(flaw) = profile.flaw() {
                 return Err(Error::invalid(format!("issuer {index} of a verifier of tokens: {flaw}")));
             }
             if issuers[..index].iter().any(|other| overlap(&*other.profile, &**profile)) {
                 return Err(Error::invalid("an issuer is trusted twice"));
+            }
+            // Where each key must say itself whose it is, that is asked of every token.
+            let is_of_another = |of: &str| !profile.keys_must_name_issuer() && !profile.speaks_as(of);
+            if keys.issuer().is_some_and(is_of_another) {
+                return Err(Error::invalid("the keys of an issuer are given as those of another"));
             }
         }
         Ok(JwtVerifier { issuers, leeway_secs: leeway.as_secs() })

@@ -1,5 +1,6 @@
 //! Futures that are dropped: no half of a write, no permit lost, no scan left behind.
 
+use std::sync::mpsc;
 use std::time::Duration;
 
 use strongroom::{ErrorKind, aio};
@@ -92,4 +93,70 @@ async fn a_scan_that_is_kept_keeps_the_store() {
     assert_eq!(on_disk(folder.path()).open().unwrap_err().kind(), ErrorKind::Conflict);
     drop(scan);
     assert!(on_disk(folder.path()).open().is_ok());
+}
+
+#[tokio::test]
+async fn who_leaves_and_comes_back_has_no_more_turns_than_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let room = open(folder.path(), aio::Limits::default().per_tenant(1));
+    let (release, hold) = mpsc::channel::<()>();
+    let (begun, has_begun) = tokio::sync::oneshot::channel();
+    let session = room.session(&user("contoso"), "contoso").await.unwrap();
+    let left = tokio::spawn(async move {
+        let work = move |_: &strongroom::Session| {
+            begun.send(()).unwrap();
+            let _ = hold.recv();
+            Ok(())
+        };
+        session.with(work).await
+    });
+    has_begun.await.unwrap();
+    // With it goes the last handle of a session.
+    left.abort();
+    assert!(left.await.unwrap_err().is_cancelled());
+    let again = room.session(&user("contoso"), "contoso").await.unwrap();
+    let mut second = std::pin::pin!(again.with(|_| Ok(())));
+    assert!(tokio::time::timeout(Duration::from_millis(300), &mut second).await.is_err(), "two at once");
+    release.send(()).unwrap();
+    second.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_scan_that_nobody_looks_at_takes_nobodys_turn() {
+    let folder = tempfile::tempdir().unwrap();
+    let room = open(folder.path(), aio::Limits::default().per_tenant(1));
+    let notes = notes(&room, "contoso").await;
+    // Of several pages.
+    for number in 0..6 {
+        notes.put(&number, vec![1; 60 << 10]).await.unwrap();
+    }
+    let session = room.session(&user("contoso"), "contoso").await.unwrap();
+    let mut scan = notes.iter().await.unwrap();
+    let (release, hold) = mpsc::channel::<()>();
+    let (begun, has_begun) = tokio::sync::oneshot::channel();
+    let busy = tokio::spawn(async move {
+        let work = move |_: &strongroom::Session| {
+            begun.send(()).unwrap();
+            let _ = hold.recv();
+            Ok(())
+        };
+        session.with(work).await
+    });
+    has_begun.await.unwrap();
+    let mut rows = 0;
+    // The page that is not there yet waits for its turn, and then for somebody who looks.
+    while let Ok(row) = tokio::time::timeout(Duration::from_millis(200), scan.next()).await {
+        row.unwrap().unwrap();
+        rows += 1;
+    }
+    assert!(rows < 6, "it did not have to wait");
+    release.send(()).unwrap();
+    busy.await.unwrap().unwrap();
+    let other = notes.put(&100, vec![2]);
+    tokio::time::timeout(Duration::from_secs(20), other).await.expect("the scan keeps its turn").unwrap();
+    while let Some(row) = scan.next().await {
+        row.unwrap();
+        rows += 1;
+    }
+    assert_eq!(rows, 6);
 }

@@ -156,7 +156,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 mod tests {
     use super::*;
     use crate::error::ErrorKind;
-    use crate::identity::KeySource;
+    use crate::identity::{Entra, JwtVerifier, KeySource, Oidc};
 
     fn good() -> OidcKeysBuilder {
         OidcKeys::discover("https://id.example/realms/a")
@@ -206,6 +206,21 @@ mod tests {
         for (what, builder) in unsound {
             assert_eq!(built(builder), Err(ErrorKind::Invalid), "{what}");
         }
+    }
+
+    #[test]
+    fn nobodys_keys_are_taken_for_anothers() {
+        let built = |issuer: &str| {
+            let verifier = JwtVerifier::builder().oidc(Oidc::new(issuer, "mail"), good().build().unwrap());
+            verifier.build().map(drop).map_err(|error| error.kind())
+        };
+        assert_eq!(built("https://id.example/realms/a"), Ok(()), "the control");
+        for other in ["https://id.example/realms/b", "https://id.example/realms/a/", "https://other.example"] {
+            assert_eq!(built(other), Err(ErrorKind::Invalid), "{other}");
+        }
+        // Each of these says itself whose it is.
+        let entra = JwtVerifier::builder().entra(Entra::new("mail"), OidcKeys::entra().build().unwrap());
+        assert!(entra.build().is_ok());
     }
 
     #[test]

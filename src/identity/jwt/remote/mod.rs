@@ -82,7 +82,8 @@ impl OidcKeys {
     }
 
     /// Fetches the keys if there are none that count, and says whether tokens can be verified at present: for the start of
-    /// a service, so that a mistake in its configuration is found there, and for its readiness.
+    /// a service, so that a mistake in its configuration is found there, and for its readiness. It may wait, for
+    /// [`FETCH_PATIENCE`](Self::FETCH_PATIENCE) at most: async callers call it on a thread that may block.
     ///
     /// # Errors
     /// [`Unavailable`](crate::ErrorKind::Unavailable), with what went wrong last.
@@ -94,6 +95,10 @@ impl OidcKeys {
 impl KeySource for OidcKeys {
     fn keys(&self, kid: &str, now_secs: u64) -> Result<Jwks> {
         self.cache.keys(kid, now_secs)
+    }
+
+    fn issuer(&self) -> Option<&str> {
+        Some(self.cache.issuer())
     }
 
     fn connections(&self) -> Vec<Connection> {
