@@ -126,7 +126,7 @@ on("open-mailbox", "submit", async () => {
     await openMailbox(wanted);
   } catch (error) {
     at("mailbox").value = state.tenant;
-    if (error.status === 403) throw new Refused(403, `You may not open the mailbox of “${wanted}”. ${error.message}`);
+    if (error.status === 403) throw new Refused(403, `You may not open the mailbox of “${wanted}”: ${error.message}`);
     throw error;
   }
 });
