@@ -11,6 +11,15 @@ pub mod paging {}
 #[doc = include_str!("migration.md")]
 pub mod migration {}
 
+#[doc = include_str!("transactions.md")]
+pub mod transactions {}
+
+#[doc = include_str!("expiry.md")]
+pub mod expiry {}
+
+#[doc = include_str!("async_services.md")]
+pub mod async_services {}
+
 #[doc = include_str!("background_jobs.md")]
 pub mod background_jobs {}
 

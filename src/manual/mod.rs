@@ -27,6 +27,9 @@ pub mod threats {}
 #[doc = include_str!("defaults.md")]
 pub mod defaults {}
 
+#[doc = include_str!("services.md")]
+pub mod services {}
+
 #[doc = include_str!("operations.md")]
 pub mod operations {}
 
