@@ -79,10 +79,7 @@ impl World {
         let roots = LocalRoots::open_with_root(folder.path().join("keys"), "service").unwrap();
         let builder = Strongroom::builder(folder.path().join("store"), roots, Names);
         let room = builder.service_speaker("i", "service").open().unwrap();
-        let ours = aio::Strongroom::new(room.clone(), {
-            let n = |v: &str, d: usize| std::env::var(v).map_or(d, |v| v.parse().unwrap());
-            aio::Limits::default().threads(n("T", 16)).per_tenant(n("P", 8))
-        });
+        let ours = aio::Strongroom::new(room.clone(), aio::Limits::default());
         let mut world =
             Self { by_hand: vec![], ours: vec![], records: if is_test() { 100 } else { 2_000 }, _folder: folder };
         for number in 0..TENANTS {

@@ -1,6 +1,6 @@
 //! Changes to several records that happen together or not at all.
 
-use super::turns::Turn;
+use super::turns::{Pace, Turn};
 use crate::collection::{self, CollectionDef, Expected, Key, PutOptions};
 use crate::engine::Durability;
 use crate::error::Result;
@@ -15,11 +15,12 @@ pub struct WriteBatch {
     session: Session,
     turn: Turn,
     steps: Vec<Step>,
+    durability: Durability,
 }
 
 impl WriteBatch {
     pub(super) fn new(session: Session, turn: Turn) -> Self {
-        Self { session, turn, steps: Vec::new() }
+        Self { session, turn, steps: Vec::new(), durability: Durability::Synced }
     }
 
     /// Sets the value of `key`.
@@ -75,8 +76,9 @@ impl WriteBatch {
     }
 
     /// How durable the batch is when [`commit`](Self::commit) returns; [`Durability::Synced`] unless said here.
-    pub fn durability(self, durability: Durability) -> Self {
-        self.step(move |batch| Ok(batch.durability(durability)))
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
     }
 
     /// Applies every change, atomically, in the order in which they were added.
@@ -84,10 +86,13 @@ impl WriteBatch {
     /// # Errors
     /// As the methods and the [`commit`](crate::WriteBatch::commit) of a [`WriteBatch`](crate::WriteBatch).
     pub async fn commit(self) -> Result<()> {
-        let Self { session, turn, steps } = self;
+        let Self { session, turn, steps, durability } = self;
         let asked = session.clone();
-        let work = move || steps.into_iter().try_fold(session.batch(), |batch, step| step(batch))?.commit();
-        turn.run(move || asked.is_at_hand(true), work).await
+        let work = move || {
+            let batch = session.batch().durability(durability);
+            steps.into_iter().try_fold(batch, |batch, step| step(batch))?.commit()
+        };
+        turn.run(Pace::of_writes(durability), move || asked.is_at_hand(true), work).await
     }
 
     fn step(

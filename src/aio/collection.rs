@@ -5,7 +5,7 @@ use std::ops::{Bound, RangeBounds};
 use tokio::task::coop::consume_budget;
 
 use super::Scan;
-use super::turns::Turn;
+use super::turns::{Pace, Turn};
 use crate::collection::{self, Entry, Expected, Key, Prefix, PutOptions};
 use crate::error::Result;
 use crate::seal::Version;
@@ -173,23 +173,23 @@ impl<K: Key + 'static, V: Send + 'static> Collection<K, V> {
         &self,
         work: impl FnOnce(&collection::Collection<K, V>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        self.run(false, work).await
+        self.run(Pace::Reads, work).await
     }
 
     async fn write<T: Send + 'static>(
         &self,
         work: impl FnOnce(&collection::Collection<K, V>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        self.run(true, work).await
+        self.run(Pace::of_writes(self.collection.durability()), work).await
     }
 
     async fn run<T: Send + 'static>(
         &self,
-        for_writing: bool,
+        pace: Pace,
         work: impl FnOnce(&collection::Collection<K, V>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let (collection, asked) = (self.collection.clone(), self.collection.clone());
-        self.turn.run(move || asked.is_at_hand(for_writing), move || work(&collection)).await
+        self.turn.run(pace, move || asked.is_at_hand(pace.writes()), move || work(&collection)).await
     }
 }
 

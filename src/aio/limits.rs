@@ -8,6 +8,7 @@ use std::thread;
 pub struct Limits {
     pub(super) per_tenant: usize,
     pub(super) threads: usize,
+    pub(super) syncs: usize,
     pub(super) cold: usize,
     pub(super) sign_ins: usize,
 }
@@ -16,7 +17,7 @@ impl Default for Limits {
     fn default() -> Self {
         let cores = thread::available_parallelism().map_or(4, usize::from);
         let threads = (cores * 4).clamp(16, 64);
-        Self { per_tenant: 8, threads, cold: 64, sign_ins: (cores * 2).clamp(4, 16) }
+        Self { per_tenant: 8, threads, syncs: 64, cold: 64, sign_ins: (cores * 2).clamp(4, 16) }
     }
 }
 
@@ -29,9 +30,16 @@ impl Limits {
     }
 
     /// How many operations of all tenants that find their keys and cells in memory: four for each core unless said otherwise,
-    /// and 16 to 64. Writes that are synced share a sync with those beside them, so more threads than cores are of use.
+    /// and 16 to 64.
     pub fn threads(mut self, operations: usize) -> Self {
         self.threads = operations;
+        self
+    }
+
+    /// How many writes that wait for the disk to sync: 64 unless said otherwise. Those of one cell that wait together share a
+    /// sync.
+    pub fn syncs(mut self, operations: usize) -> Self {
+        self.syncs = operations;
         self
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use super::lanes::run_aside;
-use super::turns::Floor;
+use super::turns::{Floor, Pace};
 use super::{Limits, Session};
 use crate::error::Result;
 use crate::strongroom::{self, Admission};
@@ -102,7 +102,7 @@ impl Strongroom {
             Identified::Waits(admission) => {
                 let (room, tenant) = (self.room.clone(), admission.tenant());
                 let turn = self.floor.turn(tenant.incarnation());
-                turn.run(move || tenant.is_at_hand(false), move || room.admit(admission)).await?
+                turn.run(Pace::Reads, move || tenant.is_at_hand(false), move || room.admit(admission)).await?
             }
         };
         Ok(Session::new(session, &self.floor))

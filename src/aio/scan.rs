@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use futures_core::{FusedStream, Stream};
 
-use super::turns::Turn;
+use super::turns::{Pace, Turn};
 use crate::collection::{self, Key, Rows};
 use crate::error::Result;
 
@@ -66,7 +66,9 @@ impl<K: Key + 'static, V: Send + 'static> Scan<K, V> {
 
     fn read_on(&self, scan: Box<collection::Scan<K, V>>) -> Reading<K, V> {
         let (turn, collection) = (self.turn.clone(), self.collection.clone());
-        Box::pin(async move { turn.run(move || collection.is_at_hand(false), move || Ok(scan.next_page())).await })
+        Box::pin(async move {
+            turn.run(Pace::Reads, move || collection.is_at_hand(false), move || Ok(scan.next_page())).await
+        })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::turns::{Floor, Turn};
+use super::turns::{Floor, Pace, Turn};
 use super::{Collection, WriteBatch};
 use crate::access::VerifiedIdentity;
 use crate::collection::{CollectionDef, CollectionSummary, Key, Transaction};
@@ -48,7 +48,7 @@ impl Session {
             Some(opened) => opened?,
             None => {
                 let definition = *definition;
-                self.run(true, move |session| session.collection(&definition)).await?
+                self.run(Pace::Syncs, move |session| session.collection(&definition)).await?
             }
         };
         Ok(Collection::new(opened, self.turn.clone()))
@@ -68,7 +68,7 @@ impl Session {
     /// As [`Session::drop_collection`](crate::Session::drop_collection).
     pub async fn drop_collection(&self, name: &str) -> Result<()> {
         let name = name.to_owned();
-        self.run(true, move |session| session.drop_collection(&name)).await
+        self.run(Pace::Syncs, move |session| session.drop_collection(&name)).await
     }
 
     /// Has the tenant's root keys asked now, if they would be asked soon.
@@ -78,7 +78,7 @@ impl Session {
     pub async fn prefetch_keys(&self) -> Result<KeyLease> {
         let session = self.session.clone();
         // As if nothing were at hand: that it asks the root keys is what it is for.
-        self.turn.run(|| false, move || session.prefetch_keys()).await
+        self.turn.run(Pace::Reads, || false, move || session.prefetch_keys()).await
     }
 
     /// Begins a batch.
@@ -98,7 +98,7 @@ impl Session {
         &self,
         work: impl FnMut(&mut Transaction) -> Result<T, E> + Send + 'static,
     ) -> Result<T, E> {
-        self.run(true, move |session| Ok(session.transact(work))).await?
+        self.run(Pace::Syncs, move |session| Ok(session.transact(work))).await?
     }
 
     /// Does several things at once on a thread that may block, as one operation of this tenant: a unit of work in which
@@ -113,16 +113,16 @@ impl Session {
         &self,
         work: impl FnOnce(&session::Session) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        self.run(false, work).await
+        self.run(Pace::Reads, work).await
     }
 
     async fn run<T: Send + 'static>(
         &self,
-        for_writing: bool,
+        pace: Pace,
         work: impl FnOnce(&session::Session) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let (session, asked) = (self.session.clone(), self.session.clone());
-        self.turn.run(move || asked.is_at_hand(for_writing), move || work(&session)).await
+        self.turn.run(pace, move || asked.is_at_hand(pace.writes()), move || work(&session)).await
     }
 }
 

@@ -8,6 +8,7 @@ use tokio::sync::Semaphore;
 
 use super::Limits;
 use super::lanes::Lane;
+use crate::engine::Durability;
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::Incarnation;
 
@@ -17,6 +18,8 @@ pub(super) struct Floor {
     pub(super) door: Lane,
     /// What finds its keys and its cell in memory.
     quick: Lane,
+    /// The same, and then waits for the disk to sync.
+    syncing: Lane,
     /// What may wait for a key service, or for a cell to open.
     cold: Lane,
     per_tenant: usize,
@@ -43,6 +46,17 @@ pub(super) struct Turn {
     desk: Arc<Desk>,
 }
 
+/// What an operation spends its time with, once it has its keys and its cell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pace {
+    /// Reading.
+    Reads,
+    /// Writing, to the operating system.
+    Writes,
+    /// Writing, and waiting for the disk to sync: with others, so that many may wait.
+    Syncs,
+}
+
 /// Counts an operation while it is under way.
 struct UnderWay(Arc<AtomicUsize>);
 
@@ -53,6 +67,7 @@ impl Floor {
         Arc::new(Self {
             door: Lane::new(limits.sign_ins),
             quick: Lane::new(limits.threads),
+            syncing: Lane::new(limits.syncs),
             cold: Lane::new(limits.cold),
             per_tenant: limits.per_tenant.clamp(1, Semaphore::MAX_PERMITS),
             desks: Mutex::new(Desks { known: HashMap::new(), look_at: LOOK_AT_FIRST }),
@@ -88,6 +103,7 @@ impl Turn {
     /// As [`Lane::run`].
     pub(super) async fn run<T: Send + 'static>(
         &self,
+        pace: Pace,
         is_at_hand: impl Fn() -> bool,
         work: impl FnOnce() -> Result<T> + Send + 'static,
     ) -> Result<T> {
@@ -101,7 +117,21 @@ impl Turn {
                 return floor.cold.run((permit, alone), work).await;
             }
         }
-        floor.quick.run(permit, work).await
+        let lane = if pace == Pace::Syncs { &floor.syncing } else { &floor.quick };
+        lane.run(permit, work).await
+    }
+}
+
+impl Pace {
+    pub(super) fn of_writes(durability: Durability) -> Self {
+        match durability {
+            Durability::Synced => Self::Syncs,
+            Durability::Buffered => Self::Writes,
+        }
+    }
+
+    pub(super) fn writes(self) -> bool {
+        self != Self::Reads
     }
 }
 

@@ -4,7 +4,7 @@ use super::authority::Authority;
 use super::key::Components;
 use super::{Collection, CollectionDef, Entry, Key, Prefix, Scan};
 use crate::access::Right;
-use crate::engine::AtHand;
+use crate::engine::{AtHand, Durability};
 use crate::error::Result;
 use crate::seal::{self, Opened, Record};
 
@@ -42,6 +42,11 @@ impl<K: Key, V> Collection<K, V> {
 
     pub(crate) fn prefix_of_parts(&self, parts: &Components) -> Result<Scan<K, V>> {
         Scan::of_prefix(self, parts)
+    }
+
+    /// How durable its writes are.
+    pub(crate) fn durability(&self) -> Durability {
+        self.definition.durability
     }
 
     /// Whether reading, or writing too, waits for no key service and opens no cell.
