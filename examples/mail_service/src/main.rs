@@ -40,6 +40,7 @@ fn serve(options: &Options) -> Result<(), Failure> {
     let collector = options.collector.as_ref().map(Collector::new).transpose()?;
     let (subscriber, observed) = observe::begin(std::io::stdout, LevelFilter::INFO, collector);
     tracing::subscriber::set_global_default(subscriber)?;
+    observe::quiet_panics();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let (mut terminated, mut interrupted) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);

@@ -35,6 +35,15 @@ where
     (subscriber, Observed { provider })
 }
 
+/// From now on a panic is told by its place alone, in the log: its text may be somebody's mail, as that of a string that was cut
+/// within a character is.
+pub fn quiet_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string);
+        tracing::error!(place, "a defect: a request has panicked");
+    }));
+}
+
 impl Observed {
     /// Sends what has not been sent.
     pub fn end(self) {

@@ -6,7 +6,7 @@ mod metrics;
 mod otlp;
 mod traces;
 
-pub use logs::{Observed, begin};
+pub use logs::{Observed, begin, quiet_panics};
 pub use metrics::{Metrics, request_done};
 pub use otlp::Collector;
 pub use traces::continue_trace;

@@ -90,6 +90,22 @@ fn a_search_finds_what_is_in_the_folder_in_whatever_case() {
 }
 
 #[test]
+fn a_search_that_has_to_look_far_answers_in_pages() {
+    let service = Service::begin();
+    let anna = service.user("contoso");
+    anna.store("contoso", "inbox", "the needle", "");
+    service.world.advance(Duration::from_millis(1));
+    for number in 0..2000 {
+        anna.store("contoso", "inbox", &format!("hay {number}"), "");
+    }
+    let path = "/t/contoso/folders/inbox/messages?q=needle";
+    let first = anna.get(path).json();
+    assert_eq!(first["messages"], json!([]));
+    let second = anna.get(&format!("{path}&after={}", first["next"].as_str().unwrap())).json();
+    assert_eq!((&second["messages"][0]["subject"], &second["next"]), (&json!("the needle"), &Value::Null));
+}
+
+#[test]
 fn an_expired_message_is_gone_at_once_everywhere() {
     let service = Service::begin();
     let anna = service.user("contoso");

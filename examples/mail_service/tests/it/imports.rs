@@ -168,3 +168,34 @@ fn what_python_writes_is_read_as_it_was_meant() {
         assert_eq!(found["from"], "Zoë <zoe@example.com>");
     }
 }
+
+/// Bytes of a generator (xorshift64), so that every run tries the same.
+fn random(state: &mut u64) -> usize {
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    usize::try_from(*state >> 33).unwrap()
+}
+
+#[test]
+fn damaged_mail_is_read_or_refused_and_ends_nothing() {
+    let (whole, mut state, mut read) = (sample::mbox("contoso"), 0x9E37_79B9_7F4A_7C15, 0);
+    for _ in 0..2000 {
+        let mut damaged = whole.clone();
+        for _ in 0..=random(&mut state) % 8 {
+            let at = random(&mut state) % (damaged.len() - 1).max(1);
+            match random(&mut state) % 4 {
+                0 => damaged[at] = u8::try_from(random(&mut state) % 256).unwrap(),
+                1 => drop(damaged.remove(at)),
+                2 => damaged.insert(at, b"\n\r\0=?:;\"<"[random(&mut state) % 9]),
+                _ => damaged.truncate(at + 2),
+            }
+        }
+        for found in mbox(&damaged) {
+            let Ok(raw) = found.message else { continue };
+            read += usize::from(mail_service::letter::Reading::of(&raw).is_ok());
+            drop(mail_service::letter::attached(&raw, 0));
+        }
+    }
+    assert!(read > 2000, "{read}");
+}
