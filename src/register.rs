@@ -123,12 +123,13 @@ impl Register {
 
     /// Asks the root keys again if it is time. Called before a lock is taken, and at every sign-in.
     pub(crate) fn refresh(&self) -> Result<Arc<Ring>> {
-        self.ring.get(|| self.load()).map_err(|error| self.advise(error))
+        self.ring.get(|| self.load()).map_err(|error| self.advise(&self.policy, error))
     }
 
-    /// An error of loading a ring, with the time that a provider of root keys has asked for.
-    pub(crate) fn advise(&self, error: Error) -> Error {
-        match self.roots.retry_after() {
+    /// An error of loading a ring, with the longest time that whoever keeps its policy's root keys has asked for: those of
+    /// other tenants say nothing of theirs.
+    pub(crate) fn advise(&self, policy: &Policy, error: Error) -> Error {
+        match policy.roots().into_iter().filter_map(|root| self.roots.retry_after(root)).max() {
             Some(wait) if error.kind() == ErrorKind::Throttled => error.with_retry_after(wait),
             _ => error,
         }
@@ -145,7 +146,7 @@ impl Register {
 
     /// Has the root keys asked now if they would be soon.
     pub(crate) fn lease(&self) -> Result<Deadline> {
-        self.ring.lease(|| self.load()).map_err(|error| self.advise(error))
+        self.ring.lease(|| self.load()).map_err(|error| self.advise(&self.policy, error))
     }
 
     /// Calls of root keys out of this process that have not been written down yet.

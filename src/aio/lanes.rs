@@ -18,6 +18,7 @@ type Job = Box<dyn FnOnce() + Send>;
 #[derive(Clone)]
 pub(super) struct Lane {
     limit: usize,
+    queue_max: usize,
     state: Arc<Mutex<State>>,
 }
 
@@ -46,14 +47,20 @@ struct Worker {
 
 impl Lane {
     pub(super) fn new(limit: usize) -> Self {
-        Self { limit: limit.max(1), state: Arc::default() }
+        Self { limit: limit.max(1), queue_max: usize::MAX, state: Arc::default() }
+    }
+
+    /// For work that needs no permit, whose queue nothing else would bound.
+    pub(super) fn with_queue(mut self, max: usize) -> Self {
+        self.queue_max = max;
+        self
     }
 
     /// Does `work` on a thread of this lane. `held` is held until the work is done, or it is certain that it never begins:
     /// dropping the future neither stops work that has begun nor lets go of anything before its end.
     ///
     /// # Errors
-    /// Those of `work`; `Invalid` outside of a runtime, `Closed` if the runtime ends first.
+    /// Those of `work`; `Throttled` if the queue is full, `Invalid` outside of a runtime, `Closed` if the runtime ends first.
     ///
     /// # Panics
     /// As `work` does.
@@ -82,6 +89,11 @@ impl Lane {
     fn push(&self, job: Job) -> Result<()> {
         let runtime = Handle::try_current().map_err(|_| Error::invalid("there is no Tokio runtime here"))?;
         let mut state = self.lock();
+        if state.jobs.len() >= self.queue_max {
+            drop(state);
+            drop(job);
+            return Err(Error::new(ErrorKind::Throttled, "more is waiting to be done than may wait"));
+        }
         state.jobs.push_back(job);
         if state.workers < self.limit {
             state.workers += 1;
@@ -229,6 +241,31 @@ mod tests {
         while Arc::strong_count(&held) > 1 {
             std::thread::yield_now();
         }
+    }
+
+    #[test]
+    fn who_finds_the_queue_full_is_told_so() {
+        let (lane, runtime) = (Lane::new(1).with_queue(1), runtime());
+        let (release, hold) = mpsc::channel::<()>();
+        let (begun, has_begun) = mpsc::channel();
+        let run = |work: Box<dyn FnOnce() -> Result<()> + Send>| {
+            let lane = lane.clone();
+            runtime.spawn(async move { lane.run((), work).await })
+        };
+        let busy = run(Box::new(move || {
+            begun.send(()).unwrap();
+            let _ = hold.recv();
+            Ok(())
+        }));
+        has_begun.recv().unwrap();
+        let waiting = run(Box::new(|| Ok(())));
+        while lane.lock().jobs.is_empty() {
+            std::thread::yield_now();
+        }
+        let refused = runtime.block_on(run(Box::new(|| Ok(())))).unwrap().unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Throttled);
+        drop(release);
+        runtime.block_on(async { busy.await.unwrap().and(waiting.await.unwrap()).unwrap() });
     }
 
     #[test]

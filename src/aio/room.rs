@@ -28,7 +28,8 @@ impl Strongroom {
     /// Opens a session of `tenant` for the bearer of `credential`.
     ///
     /// # Errors
-    /// As [`Strongroom::session`](crate::Strongroom::session).
+    /// As [`Strongroom::session`](crate::Strongroom::session); [`Throttled`](crate::ErrorKind::Throttled) if thousands wait to
+    /// sign in.
     pub async fn session(&self, credential: &str, tenant: &str) -> Result<Session> {
         let tenant = tenant.to_owned();
         self.admit(credential, move |room, credential| room.identify(credential, &tenant)).await

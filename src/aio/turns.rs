@@ -63,6 +63,8 @@ pub(super) enum Pace {
 struct UnderWay(Arc<AtomicUsize>);
 
 const LOOK_AT_FIRST: usize = 64;
+/// How many wait to sign in, or for custody: whoever nobody has verified yet holds no permit.
+const QUEUE_MAX: usize = 4096;
 /// Threads for what has no tenant's share. It may take minutes and is rare: a flood of it must leave the runtime threads for
 /// everybody else.
 const ASIDE: usize = 32;
@@ -70,8 +72,8 @@ const ASIDE: usize = 32;
 impl Floor {
     pub(super) fn new(limits: &Limits) -> Arc<Self> {
         Arc::new(Self {
-            door: Lane::new(limits.sign_ins),
-            aside: Lane::new(ASIDE),
+            door: Lane::new(limits.sign_ins).with_queue(QUEUE_MAX),
+            aside: Lane::new(ASIDE).with_queue(QUEUE_MAX),
             quick: Lane::new(limits.threads),
             syncing: Lane::new(limits.syncs),
             cold: Lane::new(limits.cold),

@@ -73,6 +73,14 @@ impl Tenant {
         answer
     }
 
+    /// An error of loading the ring, with the time that whoever keeps this tenant's root keys has asked for.
+    pub(super) fn advise(&self, error: Error) -> Error {
+        match self.find_ring() {
+            Ok(found) if error.kind() == ErrorKind::Throttled => self.register().advise(&found.outline().policy, error),
+            _ => error,
+        }
+    }
+
     fn asks_elsewhere(&self) -> bool {
         let roots = self.register().roots();
         let leaves = |found: Found| found.outline().policy.roots().into_iter().any(|root| roots.is_external(root));

@@ -167,7 +167,7 @@ impl Tenant {
             let ring = match loaded {
                 // The keys were dropped while they were on the way, and the tenant is open all the same.
                 Err(error) if error.kind() == ErrorKind::Closed => continue,
-                loaded => loaded.map_err(|error| self.register.advise(error))?,
+                loaded => loaded.map_err(|error| self.advise(error))?,
             };
             if self.is_newest(&ring) {
                 return Ok(ring);
@@ -212,7 +212,7 @@ impl Tenant {
             self.check_active().inspect_err(|_| self.keys.clear())?;
             match until {
                 Err(error) if error.kind() == ErrorKind::Closed => {}
-                until => return until.map_err(|error| self.register.advise(error)),
+                until => return until.map_err(|error| self.advise(error)),
             }
         }
         Err(too_many_changes())

@@ -73,7 +73,7 @@ impl<P: RootKeys> Guarded<P> {
         ask: impl Fn(Duration) -> Result<T, RootError>,
     ) -> Result<T, RootError> {
         let begun_ms = self.clock.monotonic_ms();
-        let outcome = self.attempts(call, ask);
+        let outcome = self.attempts(root, call, ask);
         let label = outcome.as_ref().map_or_else(|error| error.label(), |_| "allowed");
         let seconds = Duration::from_millis(self.clock.monotonic_ms().saturating_sub(begun_ms)).as_secs_f64();
         let place = self.place.clone();
@@ -90,7 +90,12 @@ impl<P: RootKeys> Guarded<P> {
         outcome
     }
 
-    fn attempts<T>(&self, call: &Call, ask: impl Fn(Duration) -> Result<T, RootError>) -> Result<T, RootError> {
+    fn attempts<T>(
+        &self,
+        root: &RootId,
+        call: &Call,
+        ask: impl Fn(Duration) -> Result<T, RootError>,
+    ) -> Result<T, RootError> {
         let deadline = Deadline::after(&*self.clock, call.patience());
         let begun_ms = self.clock.monotonic_ms();
         let left = || {
@@ -98,7 +103,7 @@ impl<P: RootKeys> Guarded<P> {
             call.patience().saturating_sub(gone)
         };
         for attempt in 1.. {
-            self.respect_throttle(left())?;
+            self.respect_throttle(root, left())?;
             let admission = self.breaker.admit()?;
             let outcome = ask(left().min(ATTEMPT_MAX));
             let outcome = if deadline.has_passed(&*self.clock) { Err(RootError::Unreachable) } else { outcome };
@@ -119,8 +124,8 @@ impl<P: RootKeys> Guarded<P> {
     }
 
     /// Waits as the provider has asked, if there is time for it.
-    fn respect_throttle(&self, left: Duration) -> Result<(), RootError> {
-        match self.retry_after() {
+    fn respect_throttle(&self, root: &RootId, left: Duration) -> Result<(), RootError> {
+        match self.retry_after(root) {
             Some(wait) if wait >= left => Err(RootError::Throttled),
             Some(wait) => {
                 (self.sleep)(&*self.clock, wait);
@@ -171,8 +176,8 @@ impl<P: RootKeys> RootKeys for Guarded<P> {
         self.provider.is_external(root)
     }
 
-    fn retry_after(&self) -> Option<Duration> {
-        self.provider.retry_after().map(|wait| wait.min(RETRY_AFTER_MAX))
+    fn retry_after(&self, root: &RootId) -> Option<Duration> {
+        self.provider.retry_after(root).map(|wait| wait.min(RETRY_AFTER_MAX))
     }
 
     fn locations(&self) -> Vec<&Path> {

@@ -81,9 +81,10 @@ pub trait RootKeys: Send + Sync + 'static {
         !self.connections().is_empty()
     }
 
-    /// How long from now the provider has asked to be left alone, if its last answer was
+    /// How long from now whoever keeps `root` has asked to be left alone, if its last answer was
     /// [`Throttled`](RootError::Throttled) and said so.
-    fn retry_after(&self) -> Option<Duration> {
+    fn retry_after(&self, root: &RootId) -> Option<Duration> {
+        let _ = root;
         None
     }
 
@@ -160,8 +161,8 @@ impl<T: RootKeys + ?Sized> RootKeys for std::sync::Arc<T> {
         (**self).is_external(root)
     }
 
-    fn retry_after(&self) -> Option<Duration> {
-        (**self).retry_after()
+    fn retry_after(&self, root: &RootId) -> Option<Duration> {
+        (**self).retry_after(root)
     }
 
     fn locations(&self) -> Vec<&Path> {

@@ -112,9 +112,8 @@ impl RootKeys for RootSet {
         self.keeper(root).is_ok_and(|keeper| keeper.is_external(root))
     }
 
-    /// The longest that any of them has asked for, for whoever is told to come back. Waiting is each guard's own matter.
-    fn retry_after(&self) -> Option<Duration> {
-        self.providers.iter().filter_map(RootKeys::retry_after).max()
+    fn retry_after(&self, root: &RootId) -> Option<Duration> {
+        self.keeper(root).ok()?.retry_after(root)
     }
 
     fn locations(&self) -> Vec<&Path> {

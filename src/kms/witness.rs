@@ -103,8 +103,8 @@ impl RootKeys for Witnessed {
         self.roots.is_external(root)
     }
 
-    fn retry_after(&self) -> Option<Duration> {
-        self.roots.retry_after()
+    fn retry_after(&self, root: &RootId) -> Option<Duration> {
+        self.roots.retry_after(root)
     }
 
     fn locations(&self) -> Vec<&Path> {

@@ -20,7 +20,7 @@ struct Busy {
 
 impl Busy {
     fn check(&self) -> Result<(), RootError> {
-        self.retry_after().map_or(Ok(()), |_| Err(RootError::Throttled))
+        self.enough_for.lock().unwrap().map_or(Ok(()), |_| Err(RootError::Throttled))
     }
 }
 
@@ -37,7 +37,7 @@ impl RootKeys for Busy {
         true
     }
 
-    fn retry_after(&self) -> Option<Duration> {
+    fn retry_after(&self, _: &RootId) -> Option<Duration> {
         *self.enough_for.lock().unwrap()
     }
 }
@@ -50,6 +50,11 @@ fn whoever_is_throttled_hears_for_how_long_the_key_service_has_had_enough() {
     let service = LocalRoots::open_with_root(folder.path().join("ours"), "service").unwrap();
     let busy = Busy { keys, enough_for: enough_for.clone() };
     let roots = RootSet::new().provider(["customer"], busy).unwrap().local(service).unwrap();
+    *enough_for.lock().unwrap() = Some(Duration::from_secs(20));
+    let asked_for = |root| roots.retry_after(&RootId::new(root).unwrap());
+    assert_eq!(asked_for("customer"), Some(Duration::from_secs(20)));
+    assert_eq!(asked_for("service"), None, "one customer's key service says nothing to others");
+    *enough_for.lock().unwrap() = None;
     let clock = ManualClock::new(1_800_000_000_000);
     let room = Strongroom::in_memory(roots, Plain).service_speaker(ISSUER, "service").clock(clock.clone());
     let room = room.open().unwrap();

@@ -38,7 +38,7 @@ impl RootKeys for Scripted {
         vec![Connection::new("scripted", "kms.example", 443, "root keys", true)]
     }
 
-    fn retry_after(&self) -> Option<Duration> {
+    fn retry_after(&self, _: &RootId) -> Option<Duration> {
         *self.retry_after.lock().unwrap()
     }
 }

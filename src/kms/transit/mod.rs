@@ -314,7 +314,7 @@ impl RootKeys for Transit {
         self.keys.contains_key(root)
     }
 
-    fn retry_after(&self) -> Option<Duration> {
+    fn retry_after(&self, _: &RootId) -> Option<Duration> {
         let until_ms = self.throttled_until_ms.load(Ordering::SeqCst);
         let left_ms = until_ms.saturating_sub(self.clock.monotonic_ms());
         (left_ms > 0).then(|| Duration::from_millis(left_ms))
@@ -342,8 +342,8 @@ impl RootKeys for TransitRoots {
         self.0.is_external(root)
     }
 
-    fn retry_after(&self) -> Option<Duration> {
-        self.0.retry_after()
+    fn retry_after(&self, root: &RootId) -> Option<Duration> {
+        self.0.retry_after(root)
     }
 
     fn locations(&self) -> Vec<&Path> {
