@@ -298,10 +298,13 @@ mod tests {
         };
         let wait_for_queue_of = |jobs| {
             while lane.lock().jobs.len() != jobs {
-                std::thread::yield_now()
+                std::thread::yield_now();
             }
         };
-        let busy = spawn(Box::new(move || Ok(assert!(hold.recv().is_ok()))));
+        let busy = spawn(Box::new(move || {
+            assert!(hold.recv().is_ok());
+            Ok(())
+        }));
         while lane.lock().workers == 0 || !lane.lock().jobs.is_empty() {
             std::thread::yield_now();
         }

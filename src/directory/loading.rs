@@ -76,7 +76,7 @@ impl Tenant {
     /// An error of loading the ring, with the time that whoever keeps this tenant's root keys has asked for.
     pub(super) fn advise(&self, error: Error) -> Error {
         match self.find_ring() {
-            Ok(found) if error.kind() == ErrorKind::Throttled => self.register().advise(&found.outline().policy, error),
+            Ok(found) if error.kind() == ErrorKind::Throttled => self.register().advise(found.outline().policy, error),
             _ => error,
         }
     }

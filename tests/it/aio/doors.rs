@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use strongroom::{
     Collection, Durability, ErrorKind, Expected, LocalRoots, ManualClock, PutOptions, Result, Session, Strongroom,
-    TenantSpec, Version, aio,
+    TenantSpec, Version, WriteBatch, aio,
 };
 
 use super::NOTES;
@@ -68,11 +68,11 @@ fn synchronously(session: &Session, notes: &Collection<u64, Vec<u8>>, old: Versi
         ("collections", kind(session.collections())),
         ("drop_collection", kind(session.drop_collection("nothing"))),
         ("prefetch_keys", kind(session.prefetch_keys())),
-        ("batch put", kind(batch().put(&NOTES, &4, &vec![]).and_then(|batch| batch.commit()))),
-        ("batch put_if", kind(batch().put_if(&NOTES, &1, &vec![], old).and_then(|batch| batch.commit()))),
-        ("batch put_with", kind(batch().put_with(&NOTES, &4, &vec![], PutOptions::new()).and_then(|b| b.commit()))),
-        ("batch delete", kind(batch().delete(&NOTES, &4).and_then(|batch| batch.commit()))),
-        ("batch delete_if", kind(batch().delete_if(&NOTES, &1, old).and_then(|batch| batch.commit()))),
+        ("batch put", kind(batch().put(&NOTES, &4, &vec![]).and_then(WriteBatch::commit))),
+        ("batch put_if", kind(batch().put_if(&NOTES, &1, &vec![], old).and_then(WriteBatch::commit))),
+        ("batch put_with", kind(batch().put_with(&NOTES, &4, &vec![], PutOptions::new()).and_then(WriteBatch::commit))),
+        ("batch delete", kind(batch().delete(&NOTES, &4).and_then(WriteBatch::commit))),
+        ("batch delete_if", kind(batch().delete_if(&NOTES, &1, old).and_then(WriteBatch::commit))),
         ("transact", kind(session.transact(|transaction| transaction.put(&NOTES, &5, &vec![])))),
         ("with", kind(session.collection(&NOTES).and_then(|notes| notes.get(&1)))),
     ]
