@@ -326,6 +326,8 @@ impl Tenant {
         if self.term() == term {
             return Ok(());
         }
+        // It may have been closed since it was looked at, and says why.
+        self.check_active()?;
         Err(Error::new(ErrorKind::Closed, "the session ended when its tenant was closed; sign in again"))
     }
 
