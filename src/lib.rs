@@ -42,6 +42,7 @@
 //! # let folder = tempfile::tempdir().unwrap();
 //! # let (keys, verifier) = (folder.path().join("keys"), Tokens);
 //! # let (custodian_token, token, issuer, tid) = ("service", "contoso-tid", "https://id.example", "contoso-tid");
+//! // The first time; `LocalRoots::open(keys)` ever after.
 //! let roots = LocalRoots::open_with_root(keys, "service")?;
 //! # #[cfg(any())]
 //! let room = Strongroom::builder("data", roots, verifier).service_speaker(issuer, "service").open()?;

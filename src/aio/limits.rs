@@ -11,6 +11,7 @@ use std::thread;
 #[must_use]
 pub struct Limits {
     pub(super) per_tenant: usize,
+    pub(super) waiting: usize,
     pub(super) threads: usize,
     pub(super) syncs: usize,
     pub(super) cold: usize,
@@ -21,7 +22,7 @@ impl Default for Limits {
     fn default() -> Self {
         let cores = thread::available_parallelism().map_or(4, usize::from);
         let threads = (cores * 4).clamp(16, 64);
-        Self { per_tenant: 8, threads, syncs: 64, cold: 64, sign_ins: (cores * 2).clamp(4, 16) }
+        Self { per_tenant: 8, waiting: 1024, threads, syncs: 64, cold: 64, sign_ins: (cores * 2).clamp(4, 16) }
     }
 }
 
@@ -30,6 +31,13 @@ impl Limits {
     /// memory do not count.
     pub fn per_tenant(mut self, operations: usize) -> Self {
         self.per_tenant = operations;
+        self
+    }
+
+    /// How many operations of one tenant may wait besides: 1,024 unless said otherwise. One more is told at once that it is
+    /// [`Throttled`](crate::ErrorKind::Throttled), so that a flood costs memory for so many and no more.
+    pub fn waiting(mut self, operations: usize) -> Self {
+        self.waiting = operations;
         self
     }
 

@@ -5,7 +5,7 @@
 //!   that may block. Values are encoded and decoded there too.
 //! - **Futures can be dropped at any time.** What has not begun never happens. What has begun goes on to its end, so that a
 //!   write is whole or absent, and holds its permit until then. A scan that is dropped lets go of its snapshot.
-//! - **Tenants take turns.** So many operations of a tenant are under way at once ([`Limits::per_tenant`]), and the others wait
+//! - **Tenants take turns.** (More than [`Limits::waiting`] of one are told that they are throttled.) So many operations of a tenant are under way at once ([`Limits::per_tenant`]), and the others wait
 //!   in order; one that has to ask a key service or to open a cell waits where it keeps no other tenant waiting.
 //! - **Scans are streams with back-pressure.** A page is read when the one before has been taken.
 //!

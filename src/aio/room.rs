@@ -72,7 +72,8 @@ impl Strongroom {
     }
 
     /// Ends every session, collection and scan of this store at its next step, and lets go of this handle where that may
-    /// block: the last one waits for the store to be put away.
+    /// block. The store is put away, and its folder free, when the last handle of it is gone: drop the router and whatever else
+    /// has clones first, and call this last.
     pub async fn close(self) {
         let Self { room, floor } = self;
         room.clone().close();

@@ -14,7 +14,8 @@ use super::turns::{Pace, Turn};
 use crate::collection::{self, Key, Rows};
 use crate::error::{Error, ErrorKind, Result};
 
-/// Rows of a collection, as `Result<(key, value)>`: a [`Stream`] that owns its snapshot.
+/// Rows of a collection, as `Result<(key, value)>`: a [`Stream`](https://docs.rs/futures-core/latest/futures_core/stream/trait.Stream.html) that owns
+/// its snapshot.
 ///
 /// Rows are read some 128 KiB at a time, on threads that may block, and no further than they are taken. A row that fails ends
 /// the scan; so does a session that has ended. Drop a scan that is not read to its end.

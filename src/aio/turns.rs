@@ -25,6 +25,7 @@ pub(super) struct Floor {
     /// What may wait for a key service, or for a cell to open.
     cold: Lane,
     per_tenant: usize,
+    waiting: usize,
     desks: Mutex<Desks>,
     under_way: Arc<AtomicUsize>,
 }
@@ -39,6 +40,7 @@ struct Desks {
 struct Desk {
     permits: Arc<Semaphore>,
     cold: Arc<Semaphore>,
+    waiting: Arc<AtomicUsize>,
 }
 
 /// The way of one tenant's operations to the lanes. A cheap handle.
@@ -59,8 +61,11 @@ pub(super) enum Pace {
     Syncs,
 }
 
-/// Counts an operation while it is under way.
-struct UnderWay(Arc<AtomicUsize>);
+/// Counts an operation while it waits, or is under way.
+struct Counted {
+    counter: Arc<AtomicUsize>,
+    before: usize,
+}
 
 const LOOK_AT_FIRST: usize = 64;
 /// How many wait to sign in, or for custody: whoever nobody has verified yet holds no permit.
@@ -78,6 +83,7 @@ impl Floor {
             syncing: Lane::new(limits.syncs),
             cold: Lane::new(limits.cold),
             per_tenant: limits.per_tenant.clamp(1, Semaphore::MAX_PERMITS),
+            waiting: limits.waiting,
             desks: Mutex::new(Desks { known: HashMap::new(), look_at: LOOK_AT_FIRST }),
             under_way: Arc::default(),
         })
@@ -93,7 +99,7 @@ impl Floor {
             desks.look_at = LOOK_AT_FIRST.max(desks.known.len() * 2);
         }
         let share = |permits| Arc::new(Semaphore::new(permits));
-        let desk = Arc::new(Desk { permits: share(self.per_tenant), cold: share(1) });
+        let desk = Arc::new(Desk { permits: share(self.per_tenant), cold: share(1), waiting: Arc::default() });
         desks.known.insert(tenant, Arc::downgrade(&desk));
         Turn { floor: self.clone(), desk }
     }
@@ -108,7 +114,7 @@ impl Turn {
     /// if not, it goes where it keeps nobody else waiting, one operation of a tenant at a time.
     ///
     /// # Errors
-    /// As [`Lane::run`].
+    /// As [`Lane::run`]; `Throttled` if too many of this tenant wait already.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         pace: Pace,
@@ -116,9 +122,15 @@ impl Turn {
         work: impl FnOnce() -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let Self { floor, desk } = self;
+        let waiting = Counted::begin(&desk.waiting);
+        // Those who are about to be let in have been counted too.
+        if waiting.before >= floor.waiting.saturating_add(desk.permits.available_permits()) {
+            return Err(Error::new(ErrorKind::Throttled, "too many operations of this tenant wait already"));
+        }
         let permit = desk.permits.clone().acquire_owned().await.map_err(|_| shut())?;
+        drop(waiting);
         // The desk too: who comes back while this is under way finds the same one, whatever else was let go.
-        let permit = (permit, desk.clone(), UnderWay::begin(&floor.under_way));
+        let permit = (permit, desk.clone(), Counted::begin(&floor.under_way));
         if !is_at_hand() {
             let alone = desk.cold.clone().acquire_owned().await.map_err(|_| shut())?;
             // Unless whoever was there before has brought it all.
@@ -144,16 +156,15 @@ impl Pace {
     }
 }
 
-impl UnderWay {
+impl Counted {
     fn begin(counter: &Arc<AtomicUsize>) -> Self {
-        counter.fetch_add(1, Ordering::SeqCst);
-        Self(counter.clone())
+        Self { before: counter.fetch_add(1, Ordering::SeqCst), counter: counter.clone() }
     }
 }
 
-impl Drop for UnderWay {
+impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
+        self.counter.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

@@ -12,6 +12,9 @@ use crate::engine::Durability;
 /// The definition of a collection: its name, the types of its keys and values, and how both are stored. Pinned in the
 /// tenant's catalog when the collection is first opened for writing.
 ///
+/// Keys that people choose are best a tuple of one, `CollectionDef<(&str,), _>`: a lone `&str` is a path, cut at its separator
+/// into at most 16 components, of which siblings show.
+///
 /// ```
 /// # use strongroom::CollectionDef;
 /// # #[derive(serde::Serialize, serde::Deserialize)] struct Message { text: String }

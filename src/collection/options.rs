@@ -45,6 +45,13 @@ impl PutOptions {
         self
     }
 
+    /// The record expires when another does, or does not, as that one: for what is moved or edited and keeps its time
+    /// ([`Entry::expires_at`](crate::Entry::expires_at), [`Transaction::expires_at`](crate::Transaction::expires_at)).
+    pub fn expires_as(mut self, other: Option<SystemTime>) -> Self {
+        self.expiry = other.map(Expiry::At);
+        self
+    }
+
     /// The record expires so long after it is put, by the clock of the store; else as [`expires_at`](Self::expires_at).
     pub fn expires_after(mut self, span: Duration) -> Self {
         self.expiry = Some(Expiry::After(span));

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::authority::Authority;
 use super::batch::{BYTES_MAX, CHANGES_MAX};
@@ -14,6 +14,7 @@ use super::options::PutOptions;
 use super::write::{self, Change, Deed, Expected};
 use super::{Draft, chunks, engine_key, resolve};
 use crate::access::Right;
+use crate::clock;
 use crate::engine::{Durability, View};
 use crate::error::{Error, ErrorKind, Result};
 use crate::seal::{self, Opened, Place, Record};
@@ -39,14 +40,16 @@ const LONGEST_PAUSE: u32 = 6;
 /// reads in the transaction what the scan has found; or keeps a record that counts, and reads that.
 ///
 /// ```
-/// # use strongroom::{CollectionDef, ErrorKind, Result, Session};
+/// # use strongroom::{CollectionDef, PutOptions, Result, Session};
 /// const MAIL: CollectionDef<(&str, u64), String> = CollectionDef::cbor("mail");
 ///
 /// /// Moves a message, once, whoever else moves it now. False if it is not there.
 /// fn archive(session: &Session, number: u64) -> Result<bool> {
 ///     session.transact(|transaction| {
 ///         let Some(message) = transaction.get(&MAIL, &("inbox", number))? else { return Ok(false) };
-///         transaction.put(&MAIL, &("archive", number), &message)?;
+///         // What expires goes on to.
+///         let options = PutOptions::new().expires_as(transaction.expires_at(&MAIL, &("inbox", number))?);
+///         transaction.put_with(&MAIL, &("archive", number), &message, options)?;
 ///         transaction.delete(&MAIL, &("inbox", number))?;
 ///         Ok(true)
 ///     })
@@ -97,6 +100,25 @@ impl Transaction {
     pub fn contains<K: Key, V>(&mut self, collection: &CollectionDef<K, V>, key: &K::Ref<'_>) -> Result<bool> {
         let (info, engine_key) = self.find(collection, &Components::of::<K>(key, collection.separator)?)?;
         Ok(self.read(&info, engine_key)?.is_some())
+    }
+
+    /// When the record of `key`, as [`get`](Self::get) would find it, expires, if it does: to be put again with
+    /// [`PutOptions::expires_as`], since a plain `put` makes a record that stays.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub fn expires_at<K: Key, V>(
+        &mut self,
+        collection: &CollectionDef<K, V>,
+        key: &K::Ref<'_>,
+    ) -> Result<Option<SystemTime>> {
+        let (info, engine_key) = self.find(collection, &Components::of::<K>(key, collection.separator)?)?;
+        let expires_ms = match self.touched.get(&engine_key).map(|touched| &touched.deed) {
+            Some(Deed::Put(_, expires_ms)) => *expires_ms,
+            Some(Deed::Delete) => None,
+            Some(Deed::Keep) | None => self.look(&info, &engine_key)?.and_then(|record| record.expires_ms()),
+        };
+        Ok(expires_ms.and_then(clock::from_ms))
     }
 
     /// Makes sure that the record of `key` was as expected before the transaction, and still is at the commit.

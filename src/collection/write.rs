@@ -21,6 +21,8 @@ use crate::secret::Plaintext;
 pub enum Expected {
     /// No record.
     Absent,
+    /// A record, whichever write set it: as `If-Match: *` (RFC 9110, section 13.1.1).
+    Present,
     /// The record that was set by this write.
     Version(Version),
 }
@@ -257,6 +259,7 @@ impl Expected {
     pub(super) fn is(self, version: Option<Version>) -> bool {
         match self {
             Self::Absent => version.is_none(),
+            Self::Present => version.is_some(),
             Self::Version(expected) => version == Some(expected),
         }
     }

@@ -2,6 +2,9 @@
 //! [`testing`](crate::testing); a service has one of its own, and the rest is the same. (This chapter is there with the
 //! feature `testing`.)
 
+#[doc = include_str!("production.md")]
+pub mod production {}
+
 #[doc = include_str!("read_modify_write.md")]
 pub mod read_modify_write {}
 

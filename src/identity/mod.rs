@@ -33,9 +33,13 @@ pub struct Claims {
     /// From this second since 1970 on the credential no longer counts. Includes whatever leeway the verifier
     /// grants, so that nobody after it needs to know how much that was.
     pub expires_at_secs: u64,
-    /// What the subject may be to this service, for instance the `roles` of a token. Empty when it says nothing.
+    /// What the subject may be to this service, for instance the `roles` of a token. Empty when it says nothing. Those that
+    /// count: `strongroom.read` and `strongroom.write` for records, `strongroom.custodian` and `strongroom.approver` for custody;
+    /// all others are nobody's business here. Without any a session opens, and its first operation is
+    /// [`Denied`](crate::ErrorKind::Denied).
     pub roles: Vec<String>,
-    /// What the program that the subject uses may do on their behalf; `None` when the credential does not say.
+    /// What the program that the subject uses may do on their behalf, `strongroom.read` and `strongroom.write`; `None` when the
+    /// credential does not say.
     pub scopes: Option<Vec<String>>,
 }
 

@@ -49,6 +49,9 @@ impl LocalRoots {
 
     /// Opens the folder and makes the first version of `root` if it never had any.
     ///
+    /// For the first time, and for tests. A service that goes on opens its folder with [`open`](Self::open): on a day when the
+    /// disk of the keys is not there this would make another key, under which nothing opens and which looks like tampering.
+    ///
     /// # Errors
     /// As [`open`](Self::open), and as [`RootId::new`].
     pub fn open_with_root(folder: impl Into<PathBuf>, root: &str) -> Result<Self> {

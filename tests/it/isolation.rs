@@ -122,6 +122,7 @@ WriteBatch::durability       +    +     +     D      D    +         D       +   
 WriteBatch::commit           +    D     +     D      D    D         D       C         D       D      C
 Transaction::get             +    +     D     D      D    D         D       C         D       D      C
 Transaction::contains        +    +     D     D      D    D         D       C         D       D      C
+Transaction::expires_at      +    +     D     D      D    D         D       C         D       D      C
 Transaction::expect          +    +     D     D      D    D         D       C         D       D      C
 Transaction::put             +    D     +     D      D    D         D       C         D       D      C
 Transaction::put_with        +    D     +     D      D    D         D       C         D       D      C

@@ -382,6 +382,7 @@ impl World {
         match method {
             "get" => transaction.get(&NOTES, &key).map(|found| assert_eq!(found, Some(b"kept".to_vec()))),
             "contains" => transaction.contains(&NOTES, &key).map(|found| assert!(found)),
+            "expires_at" => transaction.expires_at(&NOTES, &key).map(|time| assert_eq!(time, None)),
             "expect" => transaction.expect(&NOTES, &key, self.version),
             "put" => transaction.put(&NOTES, &key, &value),
             "put_with" => transaction.put_with(&NOTES, &key, &value, for_a_second().expecting(self.version)),

@@ -122,6 +122,47 @@ fn a_commit_proves_what_was_only_read_and_what_was_not_there() {
 }
 
 #[test]
+fn what_is_moved_keeps_its_time() {
+    with_session(|session| {
+        let counts = session.collection(&COUNTS).unwrap();
+        counts.put_with(&1, &10, PutOptions::new().expires_after(Duration::from_secs(3600))).unwrap();
+        set(session, 2, 20);
+        let time = counts.entry(&1).unwrap().unwrap().expires_at();
+        assert!(time.is_some());
+        for (from, to) in [(1, 3), (2, 4)] {
+            let moved = session.transact(|transaction| -> Result<()> {
+                let value = transaction.get(&COUNTS, &from)?.unwrap();
+                let options = PutOptions::new().expires_as(transaction.expires_at(&COUNTS, &from)?);
+                transaction.put_with(&COUNTS, &to, &value, options)?;
+                assert_eq!(transaction.expires_at(&COUNTS, &to)?, transaction.expires_at(&COUNTS, &from)?);
+                transaction.delete(&COUNTS, &from)?;
+                assert_eq!(transaction.expires_at(&COUNTS, &from)?, None);
+                Ok(())
+            });
+            moved.unwrap();
+        }
+        assert_eq!(counts.entry(&3).unwrap().unwrap().expires_at(), time);
+        assert_eq!(counts.entry(&4).unwrap().unwrap().expires_at(), None);
+    });
+}
+
+#[test]
+fn whoever_expects_a_record_and_no_matter_which_finds_one_or_a_conflict() {
+    with_session(|session| {
+        let counts = session.collection(&COUNTS).unwrap();
+        assert_eq!(kind(counts.put_if(&1, &1, Expected::Present)), Some(ErrorKind::Conflict));
+        assert_eq!(kind(counts.delete_if(&1, Expected::Present)), Some(ErrorKind::Conflict));
+        set(session, 1, 1);
+        counts.put_if(&1, &2, Expected::Present).unwrap();
+        let mut transaction = session.transaction();
+        transaction.expect(&COUNTS, &1, Expected::Present).unwrap();
+        assert_eq!(kind(transaction.expect(&COUNTS, &2, Expected::Present)), Some(ErrorKind::Conflict));
+        counts.delete_if(&1, Expected::Present).unwrap();
+        assert_eq!(count(session, 1), None);
+    });
+}
+
+#[test]
 fn what_was_not_read_may_change() {
     with_session(|session| {
         set(session, 1, 10);

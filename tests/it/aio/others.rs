@@ -190,3 +190,33 @@ async fn no_more_operations_of_a_tenant_are_under_way_than_it_may_have() {
     }
     assert_eq!(most.load(Ordering::SeqCst), 3);
 }
+
+#[tokio::test]
+async fn who_finds_too_many_of_its_tenant_waiting_is_told_so_and_nobody_else_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let room = open(folder.path(), aio::Limits::default().per_tenant(1).waiting(2));
+    let session = room.session(&user("contoso"), "contoso").await.unwrap();
+    let other = room.session(&user("fabrikam"), "fabrikam").await.unwrap();
+    let (release, hold) = std::sync::mpsc::channel::<()>();
+    let busy = {
+        let session = session.clone();
+        tokio::spawn(async move { session.with(move |_| Ok(hold.recv().is_err())).await })
+    };
+    while room.under_way() == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let mut waiting: Vec<_> = (0..2).map(|_| Box::pin(session.with(|_| Ok(())))).collect();
+    for next in &mut waiting {
+        assert!(std::future::poll_fn(|context| std::task::Poll::Ready(next.as_mut().poll(context).is_pending())).await);
+    }
+    assert_eq!(session.with(|_| Ok(())).await.unwrap_err().kind(), strongroom::ErrorKind::Throttled);
+    other.with(|_| Ok(())).await.unwrap();
+    // Who goes away makes room.
+    waiting.pop();
+    let mut next = Box::pin(session.with(|_| Ok(())));
+    assert!(std::future::poll_fn(|context| std::task::Poll::Ready(next.as_mut().poll(context).is_pending())).await);
+    drop(release);
+    assert!(busy.await.unwrap().unwrap());
+    waiting.pop().unwrap().await.unwrap();
+    next.await.unwrap();
+}
