@@ -298,8 +298,8 @@ impl Builder {
         }
     }
 
-    /// Names who may be a custodian of the service: tokens of `issuer` whose tenant claim is `tenant_claim`, and which
-    /// carry the role `strongroom.custodian`. May be called several times. Without it the door
+    /// Names who may be a custodian of the service: tokens of `issuer` whose tenant claim (`tid`, unless the verifier was told
+    /// another) has the value `tenant_claim`, and which carry the role `strongroom.custodian`. May be called several times. Without it the door
     /// [`Strongroom::custody`] is shut.
     pub fn service_speaker(mut self, issuer: impl Into<String>, tenant_claim: impl Into<String>) -> Self {
         self.service.push(Speaker::new(issuer, tenant_claim));

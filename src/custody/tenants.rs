@@ -57,8 +57,8 @@ pub enum TenantState {
 }
 
 impl TenantSpec {
-    /// A tenant `name`, for which tokens of `issuer` speak whose tenant claim is `tenant_claim`. Required, because a
-    /// tenant for which nobody can speak is of no use, and one for which anybody can is worse.
+    /// A tenant `name`, for which tokens of `issuer` speak whose tenant claim (`tid`, unless the verifier was told another) has
+    /// the value `tenant_claim`. Nobody checks here that the verifier knows the issuer. Required, because a tenant for which nobody can speak is of no use, and one for which anybody can is worse.
     pub fn new(name: impl Into<String>, issuer: impl Into<String>, tenant_claim: impl Into<String>) -> Self {
         let speakers = vec![Speaker::new(issuer, tenant_claim)];
         Self { name: name.into(), speakers, region: None, own_cell: false, policy: None }

@@ -201,8 +201,9 @@ impl World {
     }
 
     /// From now on every root key answers `error`: [`Unreachable`](RootError::Unreachable) for an outage,
-    /// [`Denied`](RootError::Denied) for owners who refuse. Who has keys in memory is served until they expire: see
-    /// [`Policy`](crate::Policy).
+    /// [`Denied`](RootError::Denied) for owners who refuse. Who has keys in memory, a new tenant too, is served until they
+    /// expire ([`Policy`](crate::Policy)): [`advance`](Self::advance) by a little more than an hour, and sign new tokens, to see
+    /// what an outage does to who has none.
     pub fn root_keys_fail(&self, error: RootError) {
         self.roots.fail(Some(error));
     }
