@@ -9,9 +9,9 @@ use crate::clock::{Clock, Deadline};
 use crate::collection::{
     Authority, Collection, CollectionDef, CollectionSummary, Key, Transaction, WriteBatch, transact,
 };
-use crate::error::{Error, Result};
 #[cfg(feature = "tokio")]
-use crate::name::Incarnation;
+use crate::directory::Tenant;
+use crate::error::{Error, Result};
 use crate::name::TenantName;
 
 /// One actor, one tenant, one deadline. Made by [`Strongroom::session`](crate::Strongroom::session) and by nothing
@@ -107,14 +107,8 @@ impl Session {
     }
 
     #[cfg(feature = "tokio")]
-    pub(crate) fn incarnation(&self) -> Incarnation {
-        self.authority.tenant().incarnation()
-    }
-
-    /// Whether reading, or writing too, waits for no key service and opens no cell.
-    #[cfg(feature = "tokio")]
-    pub(crate) fn is_at_hand(&self, for_writing: bool) -> bool {
-        self.authority.tenant().is_at_hand(for_writing)
+    pub(crate) fn tenant_handle(&self) -> Arc<Tenant> {
+        self.authority.catalog().tenant().clone()
     }
 
     /// Begins a batch.

@@ -87,12 +87,11 @@ impl WriteBatch {
     /// As the methods and the [`commit`](crate::WriteBatch::commit) of a [`WriteBatch`](crate::WriteBatch).
     pub async fn commit(self) -> Result<()> {
         let Self { session, turn, steps, durability } = self;
-        let asked = session.clone();
         let work = move || {
             let batch = session.batch().durability(durability);
             steps.into_iter().try_fold(batch, |batch, step| step(batch))?.commit()
         };
-        turn.run(Pace::of_writes(durability), move || asked.is_at_hand(true), work).await
+        turn.run(Pace::of_writes(durability), work).await
     }
 
     fn step(

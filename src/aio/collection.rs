@@ -166,7 +166,7 @@ impl<K: Key + 'static, V: Send + 'static> Collection<K, V> {
         begin: impl FnOnce(&collection::Collection<K, V>) -> Result<collection::Scan<K, V>> + Send + 'static,
     ) -> Result<Scan<K, V>> {
         let first = self.read(move |collection| Ok(begin(collection)?.next_page())).await?;
-        Ok(Scan::new(first, self.collection.clone(), self.turn.clone()))
+        Ok(Scan::new(first, self.turn.clone()))
     }
 
     async fn read<T: Send + 'static>(
@@ -188,8 +188,8 @@ impl<K: Key + 'static, V: Send + 'static> Collection<K, V> {
         pace: Pace,
         work: impl FnOnce(&collection::Collection<K, V>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let (collection, asked) = (self.collection.clone(), self.collection.clone());
-        self.turn.run(pace, move || asked.is_at_hand(pace.writes()), move || work(&collection)).await
+        let collection = self.collection.clone();
+        self.turn.run(pace, move || work(&collection)).await
     }
 }
 

@@ -28,17 +28,6 @@ struct State {
     workers: usize,
 }
 
-/// Does `work` on a thread that may block, beside everything that has lanes.
-///
-/// # Errors
-/// As [`Lane::run`].
-///
-/// # Panics
-/// As `work` does.
-pub(super) async fn run_aside<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    Lane::new(1).run((), work).await
-}
-
 /// A thread's place at a lane.
 struct Worker {
     lane: Lane,

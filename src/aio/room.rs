@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use super::lanes::run_aside;
+use super::lanes::Lane;
 use super::turns::{Floor, Pace};
 use super::{Limits, Session};
 use crate::error::Result;
@@ -77,7 +77,9 @@ impl Strongroom {
     pub async fn close(self) {
         let Self { room, floor } = self;
         room.clone().close();
-        let let_go = run_aside(move || {
+        // Beside everything that has lanes and may fill them.
+        let lane = Lane::new(1);
+        let let_go = lane.run((), move || {
             drop((room, floor));
             Ok(())
         });
@@ -102,9 +104,8 @@ impl Strongroom {
         let session = match identified.await? {
             Identified::In(session) => session,
             Identified::Waits(admission) => {
-                let (room, tenant) = (self.room.clone(), admission.tenant());
-                let turn = self.floor.turn(tenant.incarnation());
-                turn.run(Pace::Reads, move || tenant.is_at_hand(false), move || room.admit(admission)).await?
+                let (room, turn) = (self.room.clone(), self.floor.turn(admission.tenant()));
+                turn.run(Pace::Reads, move || room.admit(admission)).await?
             }
         };
         Ok(Session::new(session, &self.floor))

@@ -14,15 +14,14 @@ use super::turns::{Pace, Turn};
 use crate::collection::{self, Key, Rows};
 use crate::error::{Error, ErrorKind, Result};
 
-/// Rows of a collection, as `Result<(key, value)>`: a [`Stream`](https://docs.rs/futures-core/latest/futures_core/stream/trait.Stream.html) that owns
-/// its snapshot.
+/// Rows of a collection, as `Result<(key, value)>`: a
+/// [`Stream`](https://docs.rs/futures-core/latest/futures_core/stream/trait.Stream.html) that owns its snapshot.
 ///
 /// Rows are read some 128 KiB at a time, on threads that may block, and no further than they are taken. A row that fails ends
 /// the scan; so does a session that has ended. Drop a scan that is not read to its end.
 pub struct Scan<K: Key, V> {
     rows: VecDeque<Row<K, V>>,
     rest: Rest<K, V>,
-    collection: collection::Collection<K, V>,
     turn: Turn,
 }
 
@@ -39,9 +38,9 @@ type Row<K, V> = Result<(<K as Key>::Owned, V)>;
 struct Reading<K: Key, V>(JoinHandle<Result<Rows<K, V>>>);
 
 impl<K: Key + 'static, V: Send + 'static> Scan<K, V> {
-    pub(super) fn new(first: Rows<K, V>, collection: collection::Collection<K, V>, turn: Turn) -> Self {
+    pub(super) fn new(first: Rows<K, V>, turn: Turn) -> Self {
         let Rows { rows, rest } = first;
-        Self { rows, rest: Rest::of(rest), collection, turn }
+        Self { rows, rest: Rest::of(rest), turn }
     }
 
     /// The next row. Dropping the future loses none.
@@ -76,10 +75,8 @@ impl<K: Key + 'static, V: Send + 'static> Scan<K, V> {
 
     fn read_on(&self, scan: Box<collection::Scan<K, V>>) -> Result<Reading<K, V>> {
         let runtime = Handle::try_current().map_err(|_| Error::invalid("there is no Tokio runtime here"))?;
-        let (turn, collection) = (self.turn.clone(), self.collection.clone());
-        let page = async move {
-            turn.run(Pace::Reads, move || collection.is_at_hand(false), move || Ok(scan.next_page())).await
-        };
+        let turn = self.turn.clone();
+        let page = async move { turn.run(Pace::Reads, move || Ok(scan.next_page())).await };
         Ok(Reading(runtime.spawn(page)))
     }
 }
@@ -130,6 +127,6 @@ impl<K: Key + 'static, V: Send + 'static> FusedStream for Scan<K, V> {
 
 impl<K: Key, V> std::fmt::Debug for Scan<K, V> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Scan").field("collection", &self.collection).finish_non_exhaustive()
+        f.debug_struct("Scan").field("ready", &self.rows.len()).finish_non_exhaustive()
     }
 }

@@ -20,7 +20,7 @@ pub struct Session {
 
 impl Session {
     pub(super) fn new(session: session::Session, floor: &Arc<Floor>) -> Self {
-        let turn = floor.turn(session.incarnation());
+        let turn = floor.turn(session.tenant_handle());
         Self { session, turn }
     }
 
@@ -76,9 +76,7 @@ impl Session {
     /// # Errors
     /// As [`Session::prefetch_keys`](crate::Session::prefetch_keys).
     pub async fn prefetch_keys(&self) -> Result<KeyLease> {
-        let session = self.session.clone();
-        // As if nothing were at hand: that it asks the root keys is what it is for.
-        self.turn.run(Pace::Reads, || false, move || session.prefetch_keys()).await
+        self.run(Pace::Asks, session::Session::prefetch_keys).await
     }
 
     /// Begins a batch.
@@ -122,8 +120,8 @@ impl Session {
         pace: Pace,
         work: impl FnOnce(&session::Session) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let (session, asked) = (self.session.clone(), self.session.clone());
-        self.turn.run(pace, move || asked.is_at_hand(pace.writes()), move || work(&session)).await
+        let session = self.session.clone();
+        self.turn.run(pace, move || work(&session)).await
     }
 }
 

@@ -8,6 +8,7 @@ use tokio::sync::Semaphore;
 
 use super::Limits;
 use super::lanes::Lane;
+use crate::directory::Tenant;
 use crate::engine::Durability;
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::Incarnation;
@@ -48,11 +49,14 @@ struct Desk {
 pub(super) struct Turn {
     floor: Arc<Floor>,
     desk: Arc<Desk>,
+    tenant: Arc<Tenant>,
 }
 
 /// What an operation spends its time with, once it has its keys and its cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pace {
+    /// Asking the root keys: they are never at hand.
+    Asks,
     /// Reading.
     Reads,
     /// Writing, to the operating system.
@@ -89,10 +93,10 @@ impl Floor {
         })
     }
 
-    pub(super) fn turn(self: &Arc<Self>, tenant: Incarnation) -> Turn {
+    pub(super) fn turn(self: &Arc<Self>, tenant: Arc<Tenant>) -> Turn {
         let mut desks = self.desks.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(desk) = desks.known.get(&tenant).and_then(Weak::upgrade) {
-            return Turn { floor: self.clone(), desk };
+        if let Some(desk) = desks.known.get(&tenant.incarnation()).and_then(Weak::upgrade) {
+            return Turn { floor: self.clone(), desk, tenant };
         }
         if desks.known.len() >= desks.look_at {
             desks.known.retain(|_, desk| desk.strong_count() > 0);
@@ -100,8 +104,8 @@ impl Floor {
         }
         let share = |permits| Arc::new(Semaphore::new(permits));
         let desk = Arc::new(Desk { permits: share(self.per_tenant), cold: share(1), waiting: Arc::default() });
-        desks.known.insert(tenant, Arc::downgrade(&desk));
-        Turn { floor: self.clone(), desk }
+        desks.known.insert(tenant.incarnation(), Arc::downgrade(&desk));
+        Turn { floor: self.clone(), desk, tenant }
     }
 
     pub(super) fn under_way(&self) -> usize {
@@ -110,18 +114,17 @@ impl Floor {
 }
 
 impl Turn {
-    /// Does `work` when it is this tenant's turn. `is_at_hand` says whether it would find its keys and its cell in memory:
-    /// if not, it goes where it keeps nobody else waiting, one operation of a tenant at a time.
+    /// Does `work` when it is this tenant's turn. If it would not find its keys and its cell in memory, it goes where it keeps
+    /// nobody else waiting, one operation of a tenant at a time.
     ///
     /// # Errors
     /// As [`Lane::run`]; `Throttled` if too many of this tenant wait already.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         pace: Pace,
-        is_at_hand: impl Fn() -> bool,
         work: impl FnOnce() -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let Self { floor, desk } = self;
+        let Self { floor, desk, tenant } = self;
         let waiting = Counted::begin(&desk.waiting);
         // Those who are about to be let in have been counted too.
         if waiting.before >= floor.waiting.saturating_add(desk.permits.available_permits()) {
@@ -131,10 +134,10 @@ impl Turn {
         drop(waiting);
         // The desk too: who comes back while this is under way finds the same one, whatever else was let go.
         let permit = (permit, desk.clone(), Counted::begin(&floor.under_way));
-        if !is_at_hand() {
+        if !pace.is_at_hand(tenant) {
             let alone = desk.cold.clone().acquire_owned().await.map_err(|_| shut())?;
             // Unless whoever was there before has brought it all.
-            if !is_at_hand() {
+            if !pace.is_at_hand(tenant) {
                 return floor.cold.run((permit, alone), work).await;
             }
         }
@@ -151,8 +154,13 @@ impl Pace {
         }
     }
 
-    pub(super) fn writes(self) -> bool {
-        self != Self::Reads
+    /// Whether all that an operation needs before it begins is there.
+    fn is_at_hand(self, tenant: &Tenant) -> bool {
+        match self {
+            Self::Asks => false,
+            Self::Reads => tenant.is_at_hand(false),
+            Self::Writes | Self::Syncs => tenant.is_at_hand(true),
+        }
     }
 }
 

@@ -34,8 +34,7 @@ impl BoxHandle {
 
     /// Where the box is read: a view of it, or its cell if that is open. Not to be kept beyond an operation.
     pub(crate) fn reader(&self) -> Result<Arc<dyn Reader>> {
-        let known = self.reader.read().unwrap_or_else(PoisonError::into_inner).as_ref().and_then(Weak::upgrade);
-        if let Some(reader) = known.filter(|reader| reader.is_current()) {
+        if let Some(reader) = self.reader_at_hand() {
             return Ok(reader);
         }
         let reader = self.cells.reader(self.cell, self.number)?;
@@ -44,17 +43,15 @@ impl BoxHandle {
     }
 
     /// The same if it is open, without waiting for anybody.
-    #[cfg(feature = "tokio")]
     pub(crate) fn reader_at_hand(&self) -> Option<Arc<dyn Reader>> {
         let known = self.reader.read().unwrap_or_else(PoisonError::into_inner).as_ref().and_then(Weak::upgrade);
         known.filter(|reader| reader.is_current())
     }
 
-    /// Whether the box's cell is open for writing.
-    #[cfg(feature = "tokio")]
-    pub(crate) fn is_engine_at_hand(&self) -> bool {
+    /// The box's cell if it is open for writing, without waiting for anybody.
+    pub(crate) fn engine_at_hand(&self) -> Option<Arc<dyn Engine>> {
         let known = self.engine.read().unwrap_or_else(PoisonError::into_inner).as_ref().and_then(Weak::upgrade);
-        known.is_some_and(|engine| engine.is_current())
+        known.filter(|engine| engine.is_current())
     }
 
     /// A snapshot of the box: one that moves along if the cell is opened for writing meanwhile.
@@ -71,8 +68,7 @@ impl BoxHandle {
 
     /// Where the box is written: its cell, which is opened if it is not. Not to be kept either.
     pub(crate) fn engine(&self) -> Result<Arc<dyn Engine>> {
-        let known = self.engine.read().unwrap_or_else(PoisonError::into_inner).as_ref().and_then(Weak::upgrade);
-        if let Some(engine) = known.filter(|engine| engine.is_current()) {
+        if let Some(engine) = self.engine_at_hand() {
             self.cells.wait_for_room_to_write()?;
             return Ok(engine);
         }

@@ -49,11 +49,6 @@ impl<K: Key, V> Collection<K, V> {
         self.definition.durability
     }
 
-    /// Whether reading, or writing too, waits for no key service and opens no cell.
-    pub(crate) fn is_at_hand(&self, for_writing: bool) -> bool {
-        self.authority.tenant().is_at_hand(for_writing)
-    }
-
     /// What is wrong is left for the ordinary way to find, unless it is the record itself.
     fn read_at_hand<T>(&self, key: &K::Ref<'_>, take: impl Fn(Opened) -> Result<T>) -> Option<Result<Option<T>>> {
         self.authority.check(Right::Read).ok()?;

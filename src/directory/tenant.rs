@@ -195,7 +195,7 @@ impl Tenant {
     #[cfg(feature = "tokio")]
     pub(crate) fn is_at_hand(&self, for_writing: bool) -> bool {
         let is_open = || match for_writing {
-            true => self.place.is_engine_at_hand(),
+            true => self.place.engine_at_hand().is_some(),
             false => self.place.reader_at_hand().is_some(),
         };
         self.ring_at_hand().is_some() && is_open()

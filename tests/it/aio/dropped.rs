@@ -3,7 +3,8 @@
 use std::sync::mpsc;
 use std::time::Duration;
 
-use strongroom::{ErrorKind, aio};
+use strongroom::{ErrorKind, Result, aio};
+use tokio::task::JoinHandle;
 
 use super::{NOTES, at_rest, notes, open};
 use crate::chance::Chance;
@@ -95,22 +96,25 @@ async fn a_scan_that_is_kept_keeps_the_store() {
     assert!(on_disk(folder.path()).open().is_ok());
 }
 
+/// An operation of a session that is under way until it is released, by a word or by dropping what releases it.
+async fn occupy(session: aio::Session) -> (JoinHandle<Result<()>>, mpsc::Sender<()>) {
+    let (release, hold) = mpsc::channel::<()>();
+    let (begun, has_begun) = tokio::sync::oneshot::channel();
+    let work = move |_: &strongroom::Session| {
+        begun.send(()).unwrap();
+        let _ = hold.recv();
+        Ok(())
+    };
+    let busy = tokio::spawn(async move { session.with(work).await });
+    has_begun.await.unwrap();
+    (busy, release)
+}
+
 #[tokio::test]
 async fn who_leaves_and_comes_back_has_no_more_turns_than_before() {
     let folder = tempfile::tempdir().unwrap();
     let room = open(folder.path(), aio::Limits::default().per_tenant(1));
-    let (release, hold) = mpsc::channel::<()>();
-    let (begun, has_begun) = tokio::sync::oneshot::channel();
-    let session = room.session(&user("contoso"), "contoso").await.unwrap();
-    let left = tokio::spawn(async move {
-        let work = move |_: &strongroom::Session| {
-            begun.send(()).unwrap();
-            let _ = hold.recv();
-            Ok(())
-        };
-        session.with(work).await
-    });
-    has_begun.await.unwrap();
+    let (left, release) = occupy(room.session(&user("contoso"), "contoso").await.unwrap()).await;
     // With it goes the last handle of a session.
     left.abort();
     assert!(left.await.unwrap_err().is_cancelled());
@@ -132,17 +136,7 @@ async fn a_scan_that_nobody_looks_at_takes_nobodys_turn() {
     }
     let session = room.session(&user("contoso"), "contoso").await.unwrap();
     let mut scan = notes.iter().await.unwrap();
-    let (release, hold) = mpsc::channel::<()>();
-    let (begun, has_begun) = tokio::sync::oneshot::channel();
-    let busy = tokio::spawn(async move {
-        let work = move |_: &strongroom::Session| {
-            begun.send(()).unwrap();
-            let _ = hold.recv();
-            Ok(())
-        };
-        session.with(work).await
-    });
-    has_begun.await.unwrap();
+    let (busy, release) = occupy(session).await;
     let mut rows = 0;
     // The page that is not there yet waits for its turn, and then for somebody who looks.
     while let Ok(row) = tokio::time::timeout(Duration::from_millis(200), scan.next()).await {
