@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use strongroom::identity::{Claims, Rejection, SubjectKind, Verifier};
 use strongroom::{
-    Builder, CollectionDef, Durability, LocalRoots, ManualClock, RootError, RootId, RootKeys, RootRotation, Strongroom,
-    TenantSpec, WrapContext, WrapSecret, Wrapped,
+    CollectionDef, Durability, LocalRoots, ManualClock, RootError, RootId, RootKeys, RootRotation, Strongroom,
+    StrongroomBuilder, TenantSpec, WrapContext, WrapSecret, Wrapped,
 };
 use support::turns::{each, in_turns, is_test, ratio};
 
@@ -76,7 +76,7 @@ impl Verifier for Everybody {
     }
 }
 
-fn store(folder: &std::path::Path, roots: &Counted) -> Builder {
+fn store(folder: &std::path::Path, roots: &Counted) -> StrongroomBuilder {
     Strongroom::builder(folder.join("store"), roots.clone(), Everybody).service_speaker("bench", "service")
 }
 

@@ -88,6 +88,19 @@ impl VerifiedIdentity {
         self.subject_kind
     }
 
+    /// Whether the credential allows its bearer to read records: for a page that shows what somebody may do. Whether the
+    /// tenant lets anybody in is asked at every step.
+    #[must_use]
+    pub fn may_read(&self) -> bool {
+        self.rights.contains(&Right::Read)
+    }
+
+    /// Whether the credential allows its bearer to write records, in the same way.
+    #[must_use]
+    pub fn may_write(&self) -> bool {
+        self.rights.contains(&Right::Write)
+    }
+
     /// From this second since 1970 on nothing more is done with this identity. The store's monotonic clock may end it
     /// sooner.
     #[must_use]
@@ -203,6 +216,18 @@ mod tests {
         assert_eq!(rights(&[custodian], Some(&[read])), [Right::Read], "a narrowed custodian");
         assert_eq!(rights(&[custodian], Some(&[custodian])), [Right::Custodian]);
         assert_eq!(rights(&["STRONGROOM.READ", " strongroom.read"], None), [], "names are exact");
+    }
+
+    #[test]
+    fn an_identity_says_what_it_may_do() {
+        let clock = ManualClock::new(1_000_000_000);
+        let may = |roles: &[&str]| {
+            let identity = VerifiedIdentity::admit(Claims { roles: names(roles), ..claims() }, &*clock).unwrap();
+            (identity.may_read(), identity.may_write())
+        };
+        assert_eq!(may(&["strongroom.read"]), (true, false));
+        assert_eq!(may(&["strongroom.write"]), (false, true));
+        assert_eq!(may(&["strongroom.custodian"]), (false, false));
     }
 
     #[test]

@@ -199,9 +199,9 @@ pub use kms::{
     RootFinding, RootId, RootKeys, RootRight, RootSet, WrapContext, WrapSecret, Wrapped, check_root,
 };
 #[cfg(feature = "transit")]
-pub use kms::{TransitBuilder, TransitRoots};
+pub use kms::{TransitRoots, TransitRootsBuilder};
 pub use name::{NAME_MAX_LEN, RegionName, TenantName};
 pub use reseal::{Census, GenerationCensus, ResealPlan, ResealProgress, ResealReport};
 pub use seal::Version;
 pub use session::{KeyLease, Session};
-pub use strongroom::{Builder, Strongroom};
+pub use strongroom::{Strongroom, StrongroomBuilder};

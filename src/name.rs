@@ -73,15 +73,27 @@ impl RegionName {
     const MAX_LEN: usize = 32;
 }
 
+/// What [`is_name`] asks for, in words.
+pub(crate) const NAME_RULE: &str =
+    "a name has 1 to 63 bytes of a-z, 0-9, '-', '_' and '.', the first a letter or digit";
+
 /// The rule that names of tenants and collections share.
-pub(crate) fn check_name(name: &str) -> Result<()> {
+pub(crate) const fn is_name(name: &str) -> bool {
     let bytes = name.as_bytes();
-    let valid = |byte: &u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.');
-    let begins_well = bytes.first().is_some_and(u8::is_ascii_alphanumeric);
-    if begins_well && bytes.len() <= NAME_MAX_LEN && bytes.iter().all(valid) {
-        return Ok(());
+    let mut place = 0;
+    while place < bytes.len() {
+        match bytes[place] {
+            b'a'..=b'z' | b'0'..=b'9' => {}
+            b'-' | b'_' | b'.' if place > 0 => {}
+            _ => return false,
+        }
+        place += 1;
     }
-    Err(Error::invalid("a name has 1 to 63 bytes of a-z, 0-9, '-', '_' and '.', the first a letter or digit"))
+    !bytes.is_empty() && bytes.len() <= NAME_MAX_LEN
+}
+
+pub(crate) fn check_name(name: &str) -> Result<()> {
+    if is_name(name) { Ok(()) } else { Err(Error::invalid(NAME_RULE)) }
 }
 
 impl Incarnation {

@@ -59,8 +59,8 @@ impl Session {
     ///
     /// # Errors
     /// [`NotFound`](crate::ErrorKind::NotFound) if it is not there and the identity may only read: for a service whose readers
-    /// come before its first writer, an empty list. [`Invalid`](crate::ErrorKind::Invalid) for a bad name, and if it exists with another key shape, separator, mode
-    /// or codec.
+    /// come before its first writer, an empty list. [`Invalid`](crate::ErrorKind::Invalid) if it exists with another key
+    /// shape, separator, mode or codec.
     pub fn collection<K: Key, V>(&self, definition: &CollectionDef<K, V>) -> Result<Collection<K, V>> {
         Collection::open(&self.authority, definition)
     }

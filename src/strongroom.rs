@@ -10,7 +10,7 @@ use crate::cells::{self, BOXES_MAX, Budgets, Cells, RegionPaths};
 use crate::clock::{Clock, SystemClock};
 use crate::collection::{Authority, Catalogs};
 use crate::custody::desk::{CustodyDesk, Doors};
-use crate::custody::{Custody, PurgedTenant, TenantCustody};
+use crate::custody::{self, Custody, PurgedTenant, TenantCustody};
 use crate::directory::{Directory, Speaker, Stats, Tenant};
 use crate::entropy::{Entropy, OsEntropy};
 use crate::error::{Error, ErrorKind, Result};
@@ -58,7 +58,7 @@ impl Admission {
 /// How a store is opened. Required things are arguments of [`Strongroom::builder`]; everything here has a default,
 /// and the chapter on defaults says why it is what it is.
 #[must_use = "a builder does nothing until it opens a store"]
-pub struct Builder {
+pub struct StrongroomBuilder {
     home: Home,
     roots: Arc<dyn RootKeys>,
     verifier: Arc<dyn Verifier>,
@@ -81,13 +81,13 @@ impl Strongroom {
     ///
     /// `roots` holds the service's root key, and `verifier` says whom a credential speaks for. The root keys must not
     /// lie in the store's folder.
-    pub fn builder(path: impl AsRef<Path>, roots: impl RootKeys, verifier: impl Verifier) -> Builder {
-        Builder::new(Home::Disk(path.as_ref().to_path_buf()), roots, verifier)
+    pub fn builder(path: impl AsRef<Path>, roots: impl RootKeys, verifier: impl Verifier) -> StrongroomBuilder {
+        StrongroomBuilder::new(Home::Disk(path.as_ref().to_path_buf()), roots, verifier)
     }
 
     /// Begins to open a store in memory, which is gone when its last handle is: for tests of services.
-    pub fn in_memory(roots: impl RootKeys, verifier: impl Verifier) -> Builder {
-        Builder::new(Home::Memory, roots, verifier)
+    pub fn in_memory(roots: impl RootKeys, verifier: impl Verifier) -> StrongroomBuilder {
+        StrongroomBuilder::new(Home::Memory, roots, verifier)
     }
 
     /// Opens a session of `tenant` for the bearer of `credential`.
@@ -115,13 +115,13 @@ impl Strongroom {
     /// # Errors
     /// [`Denied`](crate::ErrorKind::Denied) unless the credential verifies, carries the *role*
     /// `strongroom.custodian`, and comes from a pair of issuer and tenant claim named in
-    /// [`Builder::service_speaker`].
+    /// [`StrongroomBuilder::service_speaker`].
     pub fn custody(&self, credential: &str) -> Result<Custody> {
         let door = self.door(Act::CUSTODY_REFUSED, None);
         let identity = door.verify(credential)?;
         self.directory.sweep();
-        let (directory, clock) = (self.directory.clone(), self.clock.clone());
-        let custody = Custody::admit(identity, &self.service, directory, clock, self.is_open.clone());
+        let (directory, clock, verifier) = (self.directory.clone(), self.clock.clone(), self.verifier.clone());
+        let custody = Custody::admit(identity, &self.service, directory, clock, verifier, self.is_open.clone());
         door.admits(custody, "the credential is not that of a custodian of the service")
     }
 
@@ -282,7 +282,7 @@ impl Door<'_> {
     }
 }
 
-impl Builder {
+impl StrongroomBuilder {
     fn new(home: Home, roots: impl RootKeys, verifier: impl Verifier) -> Self {
         Self {
             home,
@@ -345,14 +345,16 @@ impl Builder {
     /// # Errors
     /// [`Conflict`](crate::ErrorKind::Conflict) if it is open already, here or in another process;
     /// [`Invalid`](crate::ErrorKind::Invalid) if the folder holds something else, a store of another format or of a
-    /// service root of another name, or the root keys, and for budgets that have no room for one cell; [`KeyRevoked`](crate::ErrorKind::KeyRevoked) if the service's
-    /// root key is not there or its owner refuses; [`Tampered`](crate::ErrorKind::Tampered) if it is another key than
+    /// service root of another name, or the root keys, for budgets that have no room for one cell, and for a service speaker
+    /// that the verifier could never accept; [`KeyRevoked`](crate::ErrorKind::KeyRevoked) if the service's root key is
+    /// not there or its owner refuses; [`Tampered`](crate::ErrorKind::Tampered) if it is another key than
     /// the store was made under; [`Corrupt`](crate::ErrorKind::Corrupt) if the store's own records or ring are
     /// damaged; [`Unavailable`](crate::ErrorKind::Unavailable) if the disk or the root key is.
     pub fn open(self) -> Result<Strongroom> {
         if !(1..=BOXES_MAX).contains(&self.boxes_per_cell) {
             return Err(Error::invalid("a cell has 1 to 4,096 boxes"));
         }
+        self.service.iter().try_for_each(|speaker| custody::check_accepted(&*self.verifier, speaker))?;
         let budgets = self.budgets.clone();
         let policy = Policy::service_managed(RootId::new(self.service_root)?);
         let regions = cells::read_regions(self.regions)?;
@@ -401,8 +403,8 @@ impl std::fmt::Debug for Strongroom {
     }
 }
 
-impl std::fmt::Debug for Builder {
+impl std::fmt::Debug for StrongroomBuilder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Builder").finish_non_exhaustive()
+        f.debug_struct("StrongroomBuilder").finish_non_exhaustive()
     }
 }

@@ -78,7 +78,7 @@ impl Verifier for Gullible {
 }
 
 /// A store in memory whose root keys lie in `folder` and whose verifier is [`Gullible`].
-pub(crate) fn in_memory(folder: &std::path::Path) -> crate::Builder {
+pub(crate) fn in_memory(folder: &std::path::Path) -> crate::StrongroomBuilder {
     let roots = crate::LocalRoots::open_with_root(folder.join("keys"), "service").expect("root keys");
     crate::Strongroom::in_memory(roots, Gullible).service_speaker("i", "service")
 }

@@ -4,7 +4,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use strongroom::desk::{self, CustodyDesk, Done, Reply, Request};
-use strongroom::identity::{Jwks, JwtVerifier, Oidc};
+use strongroom::identity::{Claims, Jwks, JwtVerifier, Oidc, Rejection, Verifier};
 use strongroom::{ErrorKind, LocalRoots, RootSet, Strongroom};
 
 use crate::failure::Failure;
@@ -65,6 +65,15 @@ impl<'s> Door<'s> {
     }
 }
 
+/// Verifies custodians. Whose users the service lets in is not known here, so tenants of any issuer can be made.
+struct OfCustodians(JwtVerifier);
+
+impl Verifier for OfCustodians {
+    fn verify(&self, credential: &str, now_secs: u64) -> Result<Claims, Rejection> {
+        self.0.verify(credential, now_secs)
+    }
+}
+
 /// Opens a store that is there: a custodian with a wrong path must not make a new one.
 fn open_store(settings: &Settings) -> Result<Strongroom, Failure> {
     let missing = |option: &str| Failure::usage(format!("{option} is missing"));
@@ -77,7 +86,7 @@ fn open_store(settings: &Settings) -> Result<Strongroom, Failure> {
     let audience = settings.audience.as_ref().ok_or_else(|| missing("--audience"))?;
     let profile = Oidc::new(issuer, audience);
     let verifier = JwtVerifier::builder().oidc(profile, move || Jwks::from_file(&jwks)).build()?;
-    let room = Strongroom::builder(store, roots(settings)?, verifier)
+    let room = Strongroom::builder(store, roots(settings)?, OfCustodians(verifier))
         .service_root(&settings.root)
         .service_speaker(issuer, &settings.service);
     let room = settings.regions.iter().fold(room, |room, (name, folder)| room.region(name, folder));

@@ -95,8 +95,8 @@ impl Vault {
             Some(file) => builder.ca_pem(read(file)?),
             None => builder,
         };
-        let builder = self.mount.iter().fold(builder, strongroom::TransitBuilder::mount);
-        let builder = self.namespace.iter().fold(builder, strongroom::TransitBuilder::namespace);
+        let builder = self.mount.iter().fold(builder, strongroom::TransitRootsBuilder::mount);
+        let builder = self.namespace.iter().fold(builder, strongroom::TransitRootsBuilder::namespace);
         let builder = self.roots.iter().fold(builder, |builder, (root, key)| builder.root(root, key));
         let builder = if self.plain_http_on_loopback { builder.danger_plain_http_on_loopback() } else { builder };
         let builder = match &self.login {
@@ -104,7 +104,7 @@ impl Vault {
             Login::Approle { role_id, secret_id_file, mount } => {
                 check_private(secret_id_file)?;
                 let builder = builder.approle(role_id, zeroize::Zeroizing::new(read(secret_id_file)?).trim());
-                mount.iter().fold(builder, strongroom::TransitBuilder::approle_mount)
+                mount.iter().fold(builder, strongroom::TransitRootsBuilder::approle_mount)
             }
         };
         Ok(roots.provider(self.roots.keys(), builder.build()?)?)

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::life::{What, folder, task};
 use super::{Outcome, measure_apart};
 
-/// The default of `Builder::boxes_per_cell`.
+/// The default of `StrongroomBuilder::boxes_per_cell`.
 pub const BOXES: u32 = 16;
 
 /// Beyond so many tenants nobody makes them one by one.

@@ -4,6 +4,7 @@ use super::turns::{Pace, Turn};
 use crate::collection::{self, CollectionDef, Expected, Key, PutOptions};
 use crate::engine::Durability;
 use crate::error::Result;
+use crate::seal::Version;
 use crate::session::Session;
 
 type Step = Box<dyn FnOnce(collection::WriteBatch) -> Result<collection::WriteBatch> + Send>;
@@ -81,11 +82,12 @@ impl WriteBatch {
         self
     }
 
-    /// Applies every change, atomically, in the order in which they were added.
+    /// Applies every change, atomically, in the order in which they were added. Returns the version of every value that was
+    /// put, in that order.
     ///
     /// # Errors
     /// As the methods and the [`commit`](crate::WriteBatch::commit) of a [`WriteBatch`](crate::WriteBatch).
-    pub async fn commit(self) -> Result<()> {
+    pub async fn commit(self) -> Result<Vec<Version>> {
         let Self { session, turn, steps, durability } = self;
         let work = move || {
             let batch = session.batch().durability(durability);

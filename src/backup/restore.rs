@@ -79,13 +79,14 @@ impl<'p> Restore<'p> {
         self
     }
 
-    /// The name of the service's root key, as in [`Builder::service_root`](crate::Builder::service_root).
+    /// The name of the service's root key, as in [`StrongroomBuilder::service_root`](crate::StrongroomBuilder::service_root).
     pub fn service_root(mut self, root: impl Into<String>) -> Self {
         self.service_root = root.into();
         self
     }
 
-    /// Names the folder of a region, as [`Builder::region`](crate::Builder::region) does. May be called several times.
+    /// Names the folder of a region, as [`StrongroomBuilder::region`](crate::StrongroomBuilder::region) does. May be called
+    /// several times.
     /// A whole store's cells of the region are restored into it, and it must be absent or empty; a single cell goes back
     /// into the folder that the region has. One in which the backup has no cell is not touched.
     pub fn region(mut self, name: impl Into<String>, path: impl AsRef<Path>) -> Self {

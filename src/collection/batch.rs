@@ -9,6 +9,7 @@ use super::write::{self, Change, Expected};
 use crate::access::Right;
 use crate::engine::Durability;
 use crate::error::{Error, Result};
+use crate::seal::Version;
 
 /// The most changes of a batch, and the most bytes of their keys and values.
 pub(super) const CHANGES_MAX: usize = 65_536;
@@ -94,13 +95,14 @@ impl WriteBatch {
         self
     }
 
-    /// Applies every change, atomically, in the order in which they were added.
+    /// Applies every change, atomically, in the order in which they were added. Returns the version of every value that was
+    /// put, in that order.
     ///
     /// # Errors
     /// [`Conflict`](crate::ErrorKind::Conflict) if an expectation does not hold; nothing was changed.
     /// [`Unavailable`](crate::ErrorKind::Unavailable): the outcome is unknown, but never half of it.
-    pub fn commit(self) -> Result<()> {
-        write::commit(&self.authority, &self.changes, self.durability).map(drop)
+    pub fn commit(self) -> Result<Vec<Version>> {
+        write::commit(&self.authority, &self.changes, self.durability)
     }
 
     fn change<K: Key, V>(

@@ -121,7 +121,6 @@ impl Catalog {
 
     /// The collection of this name, if it is there, and if it has this shape.
     pub(super) fn find(&self, name: &str, shape: &Shape) -> Result<Option<Arc<Info>>> {
-        check_name(name)?;
         let found = match self.recall(name) {
             Some(info) => Some(info),
             None => self.look_up(&self.begin_change(), name)?,
@@ -137,7 +136,6 @@ impl Catalog {
 
     /// The collection of this name, made if it is not there.
     pub(super) fn find_or_create(&self, name: &str, shape: &Shape, entropy: &dyn Entropy) -> Result<Arc<Info>> {
-        check_name(name)?;
         if let Some(info) = self.recall(name) {
             return info.of_shape(shape);
         }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::codec::{Codec, CodecId};
 use super::key::Key;
 use crate::engine::Durability;
+use crate::name;
 
 /// The definition of a collection: its name, the types of its keys and values, and how both are stored. Pinned in the
 /// tenant's catalog when the collection is first opened for writing.
@@ -21,6 +22,14 @@ use crate::engine::Durability;
 /// const MAIL: CollectionDef<(&str, u64), Message> = CollectionDef::cbor("mail");
 /// const FILES: CollectionDef<&str, Vec<u8>> = CollectionDef::bytes("files").separator(b'/');
 /// const EVENTS: CollectionDef<u64, Message> = CollectionDef::bincode("events").ordered();
+/// ```
+///
+/// A name has 1 to 63 bytes of `a-z`, `0-9`, `-`, `_` and `.`, and begins with a letter or digit. A constant with another one
+/// does not compile:
+///
+/// ```compile_fail,E0080
+/// # use strongroom::CollectionDef;
+/// const MAIL: CollectionDef<u64, String> = CollectionDef::cbor("Mail");
 /// ```
 pub struct CollectionDef<K, V> {
     pub(super) name: &'static str,
@@ -57,12 +66,18 @@ impl<K: Key, V: Serialize + DeserializeOwned> CollectionDef<K, V> {
     /// Values as CBOR (RFC 8949): self-describing. Fields may be added to a type as long as older records still
     /// decode (`#[serde(default)]`). At most 200 levels deep. CBOR writes `Some(x)` as `x`, so that `Some(None)` and
     /// `Some(())` come back as `None`.
+    ///
+    /// # Panics
+    /// If `name` is no [name](CollectionDef), and that, in a constant, is when it is compiled.
     #[must_use]
     pub const fn cbor(name: &'static str) -> Self {
         Self::new(name, Codec::CBOR)
     }
 
     /// Values as bincode (little-endian, fixed-width): compact, and the shape of the type is frozen.
+    ///
+    /// # Panics
+    /// As [`cbor`](Self::cbor).
     #[must_use]
     pub const fn bincode(name: &'static str) -> Self {
         Self::new(name, Codec::BINCODE)
@@ -71,6 +86,9 @@ impl<K: Key, V: Serialize + DeserializeOwned> CollectionDef<K, V> {
 
 impl<K: Key> CollectionDef<K, Vec<u8>> {
     /// Values as they are.
+    ///
+    /// # Panics
+    /// As [`cbor`](CollectionDef::cbor).
     #[must_use]
     pub const fn bytes(name: &'static str) -> Self {
         Self::new(name, Codec::BYTES)
@@ -101,6 +119,7 @@ impl<K: Key, V> CollectionDef<K, V> {
     }
 
     const fn new(name: &'static str, codec: Codec<V>) -> Self {
+        assert!(name::is_name(name), "{}", name::NAME_RULE);
         Self { name, codec, mode: KeyMode::Hidden, separator: b'/', durability: Durability::Synced, key: PhantomData }
     }
 

@@ -283,12 +283,16 @@ impl<K: Key, V> Collection<K, V> {
     }
 
     fn decode_entry(&self, opened: Opened) -> Result<Entry<V>> {
-        let (version, expires_ms) = (opened.version(), opened.expires_ms());
-        Ok(Entry { value: self.decode(opened)?, version, expires_ms })
+        Entry::decode(&self.definition, opened)
     }
 }
 
 impl<V> Entry<V> {
+    fn decode<K: Key>(definition: &CollectionDef<K, V>, opened: Opened) -> Result<Self> {
+        let (version, expires_ms) = (opened.version(), opened.expires_ms());
+        Ok(Self { value: (definition.codec.decode)(opened)?, version, expires_ms })
+    }
+
     /// The value.
     pub fn value(&self) -> &V {
         &self.value

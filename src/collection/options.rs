@@ -46,7 +46,7 @@ impl PutOptions {
     }
 
     /// The record expires when another does, or does not, as that one: for what is moved or edited and keeps its time
-    /// ([`Entry::expires_at`](crate::Entry::expires_at), [`Transaction::expires_at`](crate::Transaction::expires_at)).
+    /// ([`Entry::expires_at`](crate::Entry::expires_at)).
     pub fn expires_as(mut self, other: Option<SystemTime>) -> Self {
         self.expiry = other.map(Expiry::At);
         self

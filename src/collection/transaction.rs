@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::authority::Authority;
 use super::batch::{BYTES_MAX, CHANGES_MAX};
@@ -12,12 +12,12 @@ use super::definition::CollectionDef;
 use super::key::{Components, Key};
 use super::options::PutOptions;
 use super::write::{self, Change, Deed, Expected};
-use super::{Draft, chunks, engine_key, resolve};
+use super::{Draft, Entry, chunks, engine_key, resolve};
 use crate::access::Right;
-use crate::clock;
+use crate::aead::NONCE_LEN;
 use crate::engine::{Durability, View};
 use crate::error::{Error, ErrorKind, Result};
-use crate::seal::{self, Opened, Place, Record};
+use crate::seal::{self, Opened, Place, Record, Version};
 
 /// How often a transaction is tried whose reads somebody else has changed.
 const ATTEMPTS: u32 = 32;
@@ -46,10 +46,10 @@ const LONGEST_PAUSE: u32 = 6;
 /// /// Moves a message, once, whoever else moves it now. False if it is not there.
 /// fn archive(session: &Session, number: u64) -> Result<bool> {
 ///     session.transact(|transaction| {
-///         let Some(message) = transaction.get(&MAIL, &("inbox", number))? else { return Ok(false) };
+///         let Some(message) = transaction.entry(&MAIL, &("inbox", number))? else { return Ok(false) };
 ///         // What expires goes on to.
-///         let options = PutOptions::new().expires_as(transaction.expires_at(&MAIL, &("inbox", number))?);
-///         transaction.put_with(&MAIL, &("archive", number), &message, options)?;
+///         let options = PutOptions::new().expires_as(message.expires_at());
+///         transaction.put_with(&MAIL, &("archive", number), message.value(), options)?;
 ///         transaction.delete(&MAIL, &("inbox", number))?;
 ///         Ok(true)
 ///     })
@@ -73,6 +73,8 @@ struct Touched {
     /// What was there in the snapshot, if that was asked.
     seen: Option<Expected>,
     deed: Deed,
+    /// Of a value that is set: drawn with it, so that it is known at once what version that will be.
+    nonce: Option<[u8; NONCE_LEN]>,
 }
 
 impl Transaction {
@@ -102,23 +104,14 @@ impl Transaction {
         Ok(self.read(&info, engine_key)?.is_some())
     }
 
-    /// When the record of `key`, as [`get`](Self::get) would find it, expires, if it does: to be put again with
-    /// [`PutOptions::expires_as`], since a plain `put` makes a record that stays.
+    /// The value of `key`, as [`get`](Self::get) would find it, with its version and when it expires: what is to be put
+    /// elsewhere until then is put with [`PutOptions::expires_as`], since a plain `put` makes a record that stays.
     ///
     /// # Errors
     /// As [`get`](Self::get).
-    pub fn expires_at<K: Key, V>(
-        &mut self,
-        collection: &CollectionDef<K, V>,
-        key: &K::Ref<'_>,
-    ) -> Result<Option<SystemTime>> {
+    pub fn entry<K: Key, V>(&mut self, collection: &CollectionDef<K, V>, key: &K::Ref<'_>) -> Result<Option<Entry<V>>> {
         let (info, engine_key) = self.find(collection, &Components::of::<K>(key, collection.separator)?)?;
-        let expires_ms = match self.touched.get(&engine_key).map(|touched| &touched.deed) {
-            Some(Deed::Put(_, expires_ms)) => *expires_ms,
-            Some(Deed::Delete) => None,
-            Some(Deed::Keep) | None => self.look(&info, &engine_key)?.and_then(|record| record.expires_ms()),
-        };
-        Ok(expires_ms.and_then(clock::from_ms))
+        self.read(&info, engine_key)?.map(|opened| Entry::decode(collection, opened)).transpose()
     }
 
     /// Makes sure that the record of `key` was as expected before the transaction, and still is at the commit.
@@ -136,17 +129,17 @@ impl Transaction {
     }
 
     /// Sets the value of `key`, in a record that does not expire. The collection is made, at once, if it is not there;
-    /// records wait for the commit.
+    /// records wait for the commit. Returns the version that the record has if the transaction is committed.
     ///
     /// # Errors
     /// [`Invalid`](crate::ErrorKind::Invalid) past a limit: of a key, of a value, of 65,536 records or 64 MiB of stored
     /// keys and values.
-    pub fn put<K: Key, V>(&mut self, collection: &CollectionDef<K, V>, key: &K::Ref<'_>, value: &V) -> Result<()> {
+    pub fn put<K: Key, V>(&mut self, collection: &CollectionDef<K, V>, key: &K::Ref<'_>, value: &V) -> Result<Version> {
         self.put_with(collection, key, value, PutOptions::new())
     }
 
     /// Sets the value of `key` as the options say. What they expect is asked at once, of what was there before the
-    /// transaction, and again at the commit.
+    /// transaction, and again at the commit. Returns the version that the record has if the transaction is committed.
     ///
     /// # Errors
     /// [`Conflict`](crate::ErrorKind::Conflict), at once, if the record is not as expected;
@@ -157,8 +150,10 @@ impl Transaction {
         key: &K::Ref<'_>,
         value: &V,
         options: PutOptions,
-    ) -> Result<()> {
-        self.change(collection, Draft::new(collection, key, Some(value), options)?)
+    ) -> Result<Version> {
+        let (draft, nonce) = (Draft::new(collection, key, Some(value), options)?, self.authority.entropy().bytes()?);
+        self.change(collection, draft, Some(nonce))?;
+        Ok(Version::of_write(&nonce))
     }
 
     /// Removes the record of `key`, if there is one.
@@ -166,7 +161,7 @@ impl Transaction {
     /// # Errors
     /// As [`put`](Self::put).
     pub fn delete<K: Key, V>(&mut self, collection: &CollectionDef<K, V>, key: &K::Ref<'_>) -> Result<()> {
-        self.change(collection, Draft::new(collection, key, None, PutOptions::new())?)
+        self.change(collection, Draft::new(collection, key, None, PutOptions::new())?, None)
     }
 
     /// How durable the changes are when [`commit`](Self::commit) returns; [`Durability::Synced`] unless said here,
@@ -188,9 +183,12 @@ impl Transaction {
         if self.touched.values().all(|touched| matches!(touched.deed, Deed::Keep)) {
             return self.confirm();
         }
-        let change = |(engine_key, Touched { info, seen, deed })| Change { info, engine_key, deed, expected: seen };
-        let changes: Vec<_> = self.touched.into_iter().map(change).collect();
-        write::commit(&self.authority, &changes, self.durability).map(drop)
+        let (mut changes, mut nonces) = (Vec::new(), Vec::new());
+        for (engine_key, Touched { info, seen, deed, nonce }) in self.touched {
+            nonces.extend(nonce);
+            changes.push(Change { info, engine_key, deed, expected: seen });
+        }
+        write::commit_under(&self.authority, &changes, || Ok(nonces), self.durability).map(drop)
     }
 
     /// The commit of who has changed nothing: that everything is still as it was read, in one moment.
@@ -230,11 +228,13 @@ impl Transaction {
 
     /// The record as the transaction has set it, or else as it was.
     fn read(&mut self, info: &Arc<Info>, engine_key: Vec<u8>) -> Result<Option<Opened>> {
-        match self.touched.get(&engine_key).map(|touched| &touched.deed) {
-            Some(Deed::Put(_, Some(expires_ms))) if *expires_ms <= self.authority.clock().wall_ms() => return Ok(None),
-            Some(Deed::Put(value, _)) => return Ok(Some(Opened::unwritten(value))),
-            Some(Deed::Delete) => return Ok(None),
-            Some(Deed::Keep) | None => {}
+        match self.touched.get(&engine_key) {
+            Some(Touched { deed: Deed::Put(value, expires_ms), nonce: Some(nonce), .. }) => {
+                let is_there = expires_ms.is_none_or(|expires_ms| expires_ms > self.authority.clock().wall_ms());
+                return Ok(is_there.then(|| Opened::unwritten(value, Version::of_write(nonce), *expires_ms)));
+            }
+            Some(Touched { deed: Deed::Delete, .. }) => return Ok(None),
+            _ => {}
         }
         let read = self.look(info, &engine_key).and_then(|record| {
             let Some((record, view)) = record.zip(self.view.as_deref()) else { return Ok(None) };
@@ -265,31 +265,45 @@ impl Transaction {
         if expected.is(version) { Ok(()) } else { Err(Error::conflict("the record is not as expected")) }
     }
 
-    /// Adds a change that somebody has drafted.
-    pub(super) fn change<K: Key, V>(&mut self, definition: &CollectionDef<K, V>, draft: Draft) -> Result<()> {
+    /// Adds a change; one that sets a value brings the nonce for it.
+    fn change<K: Key, V>(
+        &mut self,
+        definition: &CollectionDef<K, V>,
+        draft: Draft,
+        nonce: Option<[u8; NONCE_LEN]>,
+    ) -> Result<()> {
         let info = resolve(&self.authority, definition)?;
         let Change { engine_key, deed, expected, .. } = draft.finish::<K>(&self.authority, &info)?;
         if let Some(expected) = expected {
             self.check_expected(&info, &engine_key, expected)?;
         }
-        self.touch(&info, &engine_key, None, Some(deed))
+        self.touch(&info, &engine_key, None, Some((deed, nonce)))
     }
 
     /// Notes what was seen of a record first, and what is to become of it last, within the limits.
-    fn touch(&mut self, info: &Arc<Info>, engine_key: &[u8], seen: Option<Expected>, deed: Option<Deed>) -> Result<()> {
+    fn touch(
+        &mut self,
+        info: &Arc<Info>,
+        engine_key: &[u8],
+        seen: Option<Expected>,
+        deed: Option<(Deed, Option<[u8; NONCE_LEN]>)>,
+    ) -> Result<()> {
         let known = self.touched.get(engine_key);
         let records = self.touched.len() + usize::from(known.is_none());
         let before = known.map_or(0, |known| engine_key.len() + known.deed.len());
-        let after = engine_key.len() + deed.as_ref().or(known.map(|known| &known.deed)).map_or(0, Deed::len);
+        let after = deed.as_ref().map(|(deed, _)| deed).or(known.map(|known| &known.deed));
+        let after = engine_key.len() + after.map_or(0, Deed::len);
         let bytes = self.bytes - before + after;
         if records > CHANGES_MAX || bytes > BYTES_MAX {
             return Err(Error::invalid("a transaction has at most 65,536 records and 64 MiB of keys and values"));
         }
         self.bytes = bytes;
-        let new = || Touched { info: info.clone(), seen: None, deed: Deed::Keep };
+        let new = || Touched { info: info.clone(), seen: None, deed: Deed::Keep, nonce: None };
         let touched = self.touched.entry(engine_key.to_vec()).or_insert_with(new);
         touched.seen = touched.seen.or(seen);
-        touched.deed = deed.unwrap_or_else(|| std::mem::replace(&mut touched.deed, Deed::Keep));
+        if let Some((deed, nonce)) = deed {
+            (touched.deed, touched.nonce) = (deed, nonce);
+        }
         Ok(())
     }
 }

@@ -55,6 +55,25 @@ const ATTEMPTS: u32 = 1024;
 /// # Errors
 /// `Conflict` if an expectation does not hold: nothing was changed. Errors of the engine: the outcome is unknown.
 pub(super) fn commit(authority: &Authority, changes: &[Change], durability: Durability) -> Result<Vec<Version>> {
+    let draw = || {
+        let mut nonces = vec![[0; NONCE_LEN]; changes.iter().filter(|change| change.value().is_some()).count()];
+        authority.entropy().fill(nonces.as_flattened_mut())?;
+        Ok(nonces)
+    };
+    commit_under(authority, changes, draw, durability)
+}
+
+/// The same, under nonces that are given: a fresh one for each change that sets a value, in order, and never used but for
+/// that value.
+///
+/// # Errors
+/// As [`commit`].
+pub(super) fn commit_under(
+    authority: &Authority,
+    changes: &[Change],
+    nonces: impl FnOnce() -> Result<Vec<[u8; NONCE_LEN]>>,
+    durability: Durability,
+) -> Result<Vec<Version>> {
     authority.check(Right::Write)?;
     let (tenant, catalog) = (authority.tenant(), authority.catalog());
     catalog.sweep()?;
@@ -76,8 +95,7 @@ pub(super) fn commit(authority: &Authority, changes: &[Change], durability: Dura
     let _collections_stay = infos.into_iter().map(|info| info.begin_write()).collect::<Result<Vec<_>>>()?;
     let mut headless = Headless::new(authority, ring, durability);
     let objects = write_chunks(&mut headless, changes)?;
-    let mut nonces = vec![[0; NONCE_LEN]; changes.iter().filter(|change| change.value().is_some()).count()];
-    authority.entropy().fill(nonces.as_flattened_mut())?;
+    let nonces = nonces()?;
     for _ in 0..ATTEMPTS {
         let mut batch = Batch::new(durability);
         // One moment for all that is compared.

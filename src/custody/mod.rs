@@ -15,6 +15,7 @@ use crate::backup::{
 use crate::clock::Clock;
 use crate::directory::{Directory, Speaker, Stats};
 use crate::error::{Error, ErrorKind, Result};
+use crate::identity::Verifier;
 
 pub use self::access::AccessStatus;
 pub use self::audit::Trail;
@@ -23,6 +24,7 @@ pub use self::generations::{Blocker, CanDestroy, Destroyable, GenerationState, O
 pub use self::purge::PurgedTenant;
 pub use self::rotation::{RootRotation, RotationReport};
 pub use self::tenant::{GenerationStatus, KeyStatus, TenantCustody};
+pub(crate) use self::tenants::check_accepted;
 use self::tenants::check_all;
 pub use self::tenants::{TenantSpec, TenantState, TenantSummary};
 
@@ -43,6 +45,7 @@ pub struct Custody {
     identity: Arc<VerifiedIdentity>,
     directory: Arc<Directory>,
     clock: Arc<dyn Clock>,
+    verifier: Arc<dyn Verifier>,
     store_is_open: Arc<AtomicBool>,
 }
 
@@ -53,10 +56,11 @@ impl Custody {
         service: &[Speaker],
         directory: Arc<Directory>,
         clock: Arc<dyn Clock>,
+        verifier: Arc<dyn Verifier>,
         store_is_open: Arc<AtomicBool>,
     ) -> Result<Self> {
         identity.check_speaks_for(service)?;
-        let custody = Self { identity: Arc::new(identity), directory, clock, store_is_open };
+        let custody = Self { identity: Arc::new(identity), directory, clock, verifier, store_is_open };
         custody.check()?;
         Ok(custody)
     }
@@ -65,12 +69,12 @@ impl Custody {
     ///
     /// # Errors
     /// [`Conflict`](crate::ErrorKind::Conflict) if the name is taken; [`Invalid`](crate::ErrorKind::Invalid) for a
-    /// bad name or speaker, or a region that is not configured; [`Unavailable`](crate::ErrorKind::Unavailable) or
+    /// bad name, a speaker that the store's verifier could never accept, or a region that is not configured; [`Unavailable`](crate::ErrorKind::Unavailable) or
     /// [`KeyRevoked`](crate::ErrorKind::KeyRevoked) if a root key does not wrap, the former also if the disk of its
     /// region is not there. Nothing was made then.
     pub fn create_tenant(&self, spec: TenantSpec) -> Result<TenantSummary> {
         self.check()?;
-        Ok(TenantSummary::of(&*self.directory.create(spec.check()?, &self.identity.actor())?))
+        Ok(TenantSummary::of(&*self.directory.create(spec.check(&*self.verifier)?, &self.identity.actor())?))
     }
 
     /// Makes many tenants, durably and far faster than one by one: those that share a cell share their syncs. Returns
@@ -94,7 +98,7 @@ impl Custody {
     /// The same, telling `progress` how many of the tenants are there, durably, and how many there will be: at the
     /// beginning, and whenever those of one cell have been made (at most [`boxes_per_cell`] at once).
     ///
-    /// [`boxes_per_cell`]: crate::Builder::boxes_per_cell
+    /// [`boxes_per_cell`]: crate::StrongroomBuilder::boxes_per_cell
     ///
     /// # Errors
     /// As [`create_tenants`](Self::create_tenants).
@@ -104,7 +108,7 @@ impl Custody {
         mut progress: impl FnMut(usize, usize),
     ) -> Result<Vec<TenantSummary>> {
         self.check()?;
-        let (newcomers, by) = (check_all(specs)?, self.identity.actor());
+        let (newcomers, by) = (check_all(specs, &*self.verifier)?, self.identity.actor());
         let mut missing = &*self.directory.missing(&newcomers)?;
         let (total, there) = (newcomers.len(), |missing: &[_]| newcomers.len() - missing.len());
         progress(there(missing), total);

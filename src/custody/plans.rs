@@ -18,7 +18,7 @@ impl Custody {
     /// Whether a tenant could be made, and its name.
     pub(super) fn check_create(&self, spec: TenantSpec) -> Result<TenantName> {
         self.check()?;
-        let newcomer = spec.check()?;
+        let newcomer = spec.check(&*self.verifier)?;
         self.directory.check_newcomer(&newcomer)?;
         Ok(newcomer.name)
     }

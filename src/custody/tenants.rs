@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::directory::{Fence, Newcomer, Speaker, Status, Tenant, check_speakers, in_specs};
 use crate::error::{Error, Result};
+use crate::identity::Verifier;
 use crate::keys::Policy;
 use crate::name::{RegionName, TenantName};
 
@@ -58,7 +59,8 @@ pub enum TenantState {
 
 impl TenantSpec {
     /// A tenant `name`, for which tokens of `issuer` speak whose tenant claim (`tid`, unless the verifier was told another) has
-    /// the value `tenant_claim`. Nobody checks here that the verifier knows the issuer. Required, because a tenant for which nobody can speak is of no use, and one for which anybody can is worse.
+    /// the value `tenant_claim`. Required, because a tenant for which nobody can speak is of no use, and one for which anybody
+    /// can is worse. The store's verifier has to [know](crate::identity::Verifier::could_accept) the issuer when the tenant is made.
     pub fn new(name: impl Into<String>, issuer: impl Into<String>, tenant_claim: impl Into<String>) -> Self {
         let speakers = vec![Speaker::new(issuer, tenant_claim)];
         Self { name: name.into(), speakers, region: None, own_cell: false, policy: None }
@@ -71,8 +73,8 @@ impl TenantSpec {
     }
 
     /// The tenant lives in this region and nowhere else: every byte of its records and keys lies in the folder that
-    /// [`Builder::region`](crate::Builder::region) names for it. Its row in the directory (name, speakers) lies in the
-    /// store's own folder. Without this it lives in the store's own folder.
+    /// [`StrongroomBuilder::region`](crate::StrongroomBuilder::region) names for it. Its row in the directory (name,
+    /// speakers) lies in the store's own folder. Without this it lives in the store's own folder.
     pub fn region(mut self, region: impl Into<String>) -> Self {
         self.region = Some(region.into());
         self
@@ -93,18 +95,27 @@ impl TenantSpec {
         self
     }
 
-    pub(super) fn check(self) -> Result<Newcomer> {
+    pub(super) fn check(self, verifier: &dyn Verifier) -> Result<Newcomer> {
         let Self { name, speakers, region, own_cell, policy } = self;
         let region = region.map(RegionName::new).transpose()?;
         let name = TenantName::new(name)?;
         check_speakers(&speakers)?;
+        speakers.iter().try_for_each(|speaker| check_accepted(verifier, speaker))?;
         Ok(Newcomer { name, speakers, region, own_cell, policy })
     }
 }
 
+/// Checks that somebody could ever speak as this speaker: an issuer with one slash more than its own speaks for nobody.
+pub(crate) fn check_accepted(verifier: &dyn Verifier, Speaker { issuer, tenant }: &Speaker) -> Result<()> {
+    if verifier.could_accept(issuer, tenant) {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("the verifier of this store accepts no credential of {issuer:?} for {tenant:?}")))
+}
+
 /// Checks each specification, and that no two are of one name.
-pub(super) fn check_all(specs: Vec<TenantSpec>) -> Result<Vec<Newcomer>> {
-    let check = |(place, spec): (usize, TenantSpec)| spec.check().map_err(|error| error.at(in_specs(place)));
+pub(super) fn check_all(specs: Vec<TenantSpec>, verifier: &dyn Verifier) -> Result<Vec<Newcomer>> {
+    let check = |(place, spec): (usize, TenantSpec)| spec.check(verifier).map_err(|error| error.at(in_specs(place)));
     let newcomers = specs.into_iter().enumerate().map(check).collect::<Result<Vec<_>>>()?;
     let mut places = HashMap::with_capacity(newcomers.len());
     for (place, newcomer) in newcomers.iter().enumerate() {

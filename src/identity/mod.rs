@@ -67,6 +67,14 @@ pub trait Verifier: Send + Sync + 'static {
     /// learns that they were [`Denied`](crate::ErrorKind::Denied).
     fn verify(&self, credential: &str, now_secs: u64) -> Result<Claims, Rejection>;
 
+    /// Whether a credential could ever be accepted in which `issuer` vouches for `tenant`, the value of its tenant claim. A
+    /// tenant for which nobody could speak is not made: who that is cannot be changed later. A verifier that does not know,
+    /// because others let the tenants' users in, says yes, as this does unless it is written anew.
+    fn could_accept(&self, issuer: &str, tenant: &str) -> bool {
+        let _ = (issuer, tenant);
+        true
+    }
+
     /// Every place outside of this process that the verifier can connect to.
     fn connections(&self) -> Vec<Connection> {
         Vec::new()
@@ -76,6 +84,10 @@ pub trait Verifier: Send + Sync + 'static {
 impl<T: Verifier + ?Sized> Verifier for std::sync::Arc<T> {
     fn verify(&self, credential: &str, now_secs: u64) -> Result<Claims, Rejection> {
         (**self).verify(credential, now_secs)
+    }
+
+    fn could_accept(&self, issuer: &str, tenant: &str) -> bool {
+        (**self).could_accept(issuer, tenant)
     }
 
     fn connections(&self) -> Vec<Connection> {

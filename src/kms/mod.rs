@@ -28,7 +28,7 @@ pub use local::LocalRoots;
 use serde::{Deserialize, Serialize};
 pub use set::RootSet;
 #[cfg(feature = "transit")]
-pub use transit::{TransitBuilder, TransitRoots};
+pub use transit::{TransitRoots, TransitRootsBuilder};
 pub(crate) use witness::{Calls, RootCall, Witnessed};
 
 use crate::context::Context;

@@ -247,9 +247,9 @@ impl Opened {
         Self { bytes: Vec::with_capacity(length), value: 0..0, version, expires_ms }
     }
 
-    /// A value that its writer reads before it has been sealed. No write is its version.
-    pub(crate) fn unwritten(value: &[u8]) -> Self {
-        Self { bytes: value.to_vec(), value: 0..value.len(), version: Version([0; NONCE_LEN]), expires_ms: None }
+    /// A value that its writer reads before it has been sealed, as it will then be read.
+    pub(crate) fn unwritten(value: &[u8], version: Version, expires_ms: Option<u64>) -> Self {
+        Self { bytes: value.to_vec(), value: 0..value.len(), version, expires_ms }
     }
 
     /// Puts the value of another record behind this one's. For what [`with_room`](Self::with_room) made.

@@ -32,7 +32,7 @@ fn transfer(transaction: &mut Transaction, from: u64, to: u64, amount: u64) -> R
     let (has, gets) = (transaction.get(&ACCOUNTS, &from)?.unwrap(), transaction.get(&ACCOUNTS, &to)?.unwrap());
     let amount = amount.min(has);
     transaction.put(&ACCOUNTS, &from, &(has - amount))?;
-    transaction.put(&ACCOUNTS, &to, &(gets + amount))
+    transaction.put(&ACCOUNTS, &to, &(gets + amount)).map(drop)
 }
 
 /// The same, with what was read a moment ago, whether it still holds or not.
@@ -41,7 +41,7 @@ fn transfer_blindly(session: &Session, from: u64, to: u64, amount: u64) -> Resul
     let (has, gets) = (accounts.get(&from)?.unwrap(), accounts.get(&to)?.unwrap());
     std::thread::yield_now();
     let (batch, amount) = (session.batch().durability(Durability::Buffered), amount.min(has));
-    batch.put(&ACCOUNTS, &from, &(has - amount))?.put(&ACCOUNTS, &to, &(gets + amount))?.commit()
+    batch.put(&ACCOUNTS, &from, &(has - amount))?.put(&ACCOUNTS, &to, &(gets + amount))?.commit().map(drop)
 }
 
 /// Lets threads transfer between random accounts, and an auditor sum them up meanwhile in transactions. Returns how often
@@ -107,7 +107,7 @@ fn leave_at_once(session: &Session, is_validated: bool) -> usize {
                     if std::mem::take(&mut is_first) {
                         both_have_read.wait();
                     }
-                    if stays { transaction.put(&ON_CALL, &me, &false) } else { Ok(()) }
+                    if stays { transaction.put(&ON_CALL, &me, &false).map(drop) } else { Ok(()) }
                 };
                 match is_validated {
                     true => session.transact(work).unwrap(),

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use strongroom::{
-    Builder, CollectionDef, ErrorKind, LocalRoots, Policy, ProposedChange, RootId, RootRotation, Rules, Strongroom,
-    TenantSpec,
+    CollectionDef, ErrorKind, LocalRoots, Policy, ProposedChange, RootId, RootRotation, Rules, Strongroom,
+    StrongroomBuilder, TenantSpec,
 };
 
 use crate::support::{self, CUSTODIAN, ISSUER, Plain, user};
@@ -25,7 +25,7 @@ fn roots(folder: &Path) -> LocalRoots {
     roots
 }
 
-fn builder(folder: &Path) -> Builder {
+fn builder(folder: &Path) -> StrongroomBuilder {
     Strongroom::builder(folder.join("store"), roots(folder), Plain).service_speaker(ISSUER, "service").boxes_per_cell(4)
 }
 

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use strongroom::audit::Act;
 use strongroom::{
-    Builder, CollectionDef, ErrorKind, LocalRoots, Policy, ProposedChange, Result, RootId, RootRotation, Strongroom,
-    TenantSpec,
+    CollectionDef, ErrorKind, LocalRoots, Policy, ProposedChange, Result, RootId, RootRotation, Strongroom,
+    StrongroomBuilder, TenantSpec,
 };
 
 use crate::children;
@@ -23,7 +23,7 @@ fn root(name: &str) -> RootId {
     RootId::new(name).expect("a good name")
 }
 
-fn builder(folder: &Path) -> Builder {
+fn builder(folder: &Path) -> StrongroomBuilder {
     let roots = LocalRoots::open(folder.join("keys")).expect("root keys");
     Strongroom::builder(folder.join("store"), roots, Plain).service_speaker(ISSUER, "service").boxes_per_cell(2)
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use strongroom::identity::{Claims, Rejection, SubjectKind, Verifier};
-use strongroom::{Builder, LocalRoots, ManualClock, Strongroom};
+use strongroom::{LocalRoots, ManualClock, Strongroom, StrongroomBuilder};
 
 use crate::support::ISSUER;
 
@@ -55,13 +55,13 @@ pub fn user(tenant: &str) -> String {
 }
 
 /// A store in memory on `clock`, its root keys in `folder`.
-pub fn in_memory(folder: &Path, clock: &Arc<ManualClock>) -> Builder {
+pub fn in_memory(folder: &Path, clock: &Arc<ManualClock>) -> StrongroomBuilder {
     let roots = LocalRoots::open_with_root(folder.join("keys"), "service").unwrap();
     Strongroom::in_memory(roots, Dated).service_speaker(ISSUER, "service").boxes_per_cell(4).clock(clock.clone())
 }
 
 /// A store on disk on `clock`, its root keys beside it.
-pub fn on_disk(folder: &Path, clock: &Arc<ManualClock>) -> Builder {
+pub fn on_disk(folder: &Path, clock: &Arc<ManualClock>) -> StrongroomBuilder {
     let roots = LocalRoots::open_with_root(folder.join("keys"), "service").unwrap();
     let builder = Strongroom::builder(folder.join("store"), roots, Dated).service_speaker(ISSUER, "service");
     builder.boxes_per_cell(4).clock(clock.clone())

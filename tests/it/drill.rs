@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use strongroom::backup::{self, BackupPlan, BackupReport, Escrow, EscrowKey, EscrowLock, Restore, RestoreReport};
-use strongroom::{Builder, CollectionDef, KeyMode, LocalRoots, Strongroom, TenantState};
+use strongroom::{CollectionDef, KeyMode, LocalRoots, Strongroom, StrongroomBuilder, TenantState};
 
 use crate::support::{self, CUSTODIAN, ISSUER, user};
 
@@ -117,7 +117,7 @@ impl Drill {
     }
 
     /// Begins to open the store at `path`, which has this store's root keys.
-    pub fn builder_at(&self, path: &Path) -> Builder {
+    pub fn builder_at(&self, path: &Path) -> StrongroomBuilder {
         let room = Strongroom::builder(path, self.roots(), support::Plain).service_speaker(ISSUER, "service");
         with_region_of(room, path)
     }
@@ -128,7 +128,7 @@ pub fn region_of(store: &Path) -> PathBuf {
     store.with_extension("eu")
 }
 
-fn with_region_of(builder: Builder, store: &Path) -> Builder {
+fn with_region_of(builder: StrongroomBuilder, store: &Path) -> StrongroomBuilder {
     let region = region_of(store);
     if region.exists() { builder.region("eu", region) } else { builder }
 }

@@ -8,8 +8,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use strongroom::backup::{BackupPlan, EscrowKey, EscrowLock, TenantRestore};
 use strongroom::{
-    Budgets, Builder, Collection, CollectionDef, Durability, ErrorKind, Expected, LocalRoots, ManualClock, PutOptions,
-    ResealPlan, Result, RootError, RootId, RootKeys, Session, Strongroom, WrapContext, WrapSecret, Wrapped,
+    Budgets, Collection, CollectionDef, Durability, ErrorKind, Expected, LocalRoots, ManualClock, PutOptions,
+    ResealPlan, Result, RootError, RootId, RootKeys, Session, Strongroom, StrongroomBuilder, WrapContext, WrapSecret,
+    Wrapped,
 };
 
 use crate::chance::Chance;
@@ -284,7 +285,7 @@ impl RootKeys for Counting {
 }
 
 /// A store on disk whose root keys are counted when they are asked.
-fn counting(folder: &Path, clock: &Arc<ManualClock>, asked: &Arc<AtomicUsize>) -> Builder {
+fn counting(folder: &Path, clock: &Arc<ManualClock>, asked: &Arc<AtomicUsize>) -> StrongroomBuilder {
     let roots = LocalRoots::open_with_root(folder.join("keys"), "service").unwrap();
     let builder = Strongroom::builder(folder.join("store"), Counting(roots, asked.clone()), Plain);
     let builder = builder.service_speaker(ISSUER, "service").boxes_per_cell(4).clock(clock.clone());

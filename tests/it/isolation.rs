@@ -122,7 +122,7 @@ WriteBatch::durability       +    +     +     D      D    +         D       +   
 WriteBatch::commit           +    D     +     D      D    D         D       C         D       D      C
 Transaction::get             +    +     D     D      D    D         D       C         D       D      C
 Transaction::contains        +    +     D     D      D    D         D       C         D       D      C
-Transaction::expires_at      +    +     D     D      D    D         D       C         D       D      C
+Transaction::entry           +    +     D     D      D    D         D       C         D       D      C
 Transaction::expect          +    +     D     D      D    D         D       C         D       D      C
 Transaction::put             +    D     +     D      D    D         D       C         D       D      C
 Transaction::put_with        +    D     +     D      D    D         D       C         D       D      C
@@ -351,7 +351,7 @@ fn no_tenant_reads_a_record_of_another_on_disk() {
 }
 
 /// What tenant `a` sees of its own program, with a neighbour whose program runs between its steps, or without.
-fn transcript(builder: strongroom::Builder, seed: u64, neighbour: bool) -> Vec<String> {
+fn transcript(builder: strongroom::StrongroomBuilder, seed: u64, neighbour: bool) -> Vec<String> {
     let room = builder.open().unwrap();
     support::make_tenants(&room, if neighbour { &["b", "a"] } else { &["a"] });
     let mut a = Actor::new(room.session(&user("a"), "a").unwrap(), seed);

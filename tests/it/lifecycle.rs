@@ -11,7 +11,7 @@ use strongroom::{
 
 use crate::dated;
 use crate::engines::on_both;
-use crate::support::{self, CUSTODIAN, ISSUER, user};
+use crate::support::{self, CUSTODIAN, ISSUER, Plain, user};
 use crate::witness::Witness;
 
 const OTHER_ISSUER: &str = "https://other.example";
@@ -48,6 +48,42 @@ fn is_dead(session: &Session, scan: &mut Scan<u64, Vec<u8>>) -> bool {
         && kind(session.collection(&NOTES)) == denied
         && kind(session.batch().put(&NOTES, &1, &vec![])) == denied
         && scan.next().is_none_or(|row| kind(row) == denied)
+}
+
+/// Accepts credentials of one issuer, and knows it.
+struct OfOneIssuer;
+
+impl Verifier for OfOneIssuer {
+    fn verify(&self, credential: &str, now_secs: u64) -> std::result::Result<Claims, Rejection> {
+        Plain.verify(credential, now_secs)
+    }
+
+    fn could_accept(&self, issuer: &str, _tenant: &str) -> bool {
+        issuer == ISSUER
+    }
+}
+
+#[test]
+fn a_tenant_for_which_nobody_could_ever_speak_is_not_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = |issuer: &str| {
+        let roots = LocalRoots::open_with_root(folder.path().join("keys"), "service").unwrap();
+        Strongroom::in_memory(roots, Arc::new(OfOneIssuer)).service_speaker(issuer, "service").open()
+    };
+    let error = open(OTHER_ISSUER).unwrap_err();
+    assert!(error.kind() == ErrorKind::Invalid && error.to_string().contains(OTHER_ISSUER), "{error}");
+    let room = open(ISSUER).unwrap();
+    let strange = [
+        TenantSpec::new("contoso", format!("{ISSUER}/"), "contoso"),
+        TenantSpec::new("contoso", ISSUER, "contoso").speaker(OTHER_ISSUER, "contoso"),
+    ];
+    for spec in strange {
+        assert_eq!(kind(custody(&room).create_tenant(spec.clone())), Some(ErrorKind::Invalid));
+        let error = custody(&room).create_tenants(vec![TenantSpec::new("a", ISSUER, "a"), spec]).unwrap_err();
+        assert!(error.kind() == ErrorKind::Invalid && error.to_string().contains("specs[1]"), "{error}");
+    }
+    assert_eq!(custody(&room).tenants().unwrap(), []);
+    custody(&room).create_tenant(TenantSpec::new("contoso", ISSUER, "contoso")).unwrap();
 }
 
 #[test]

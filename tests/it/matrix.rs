@@ -314,7 +314,9 @@ impl World {
             "drop_collection" => session.drop_collection("notes")?,
             "batch" => drop(session.batch()),
             "transaction" => drop(session.transaction()),
-            "transact" => session.transact(|transaction| transaction.put(&NOTES, &KEY, &b"new".to_vec()))?,
+            "transact" => {
+                session.transact(|transaction| transaction.put(&NOTES, &KEY, &b"new".to_vec()))?;
+            }
             _ => panic!("no call for Session::{method}"),
         }
         Ok(())
@@ -365,7 +367,7 @@ impl World {
                 drop(batch.durability(Durability::Buffered));
                 Ok(())
             }
-            "commit" => batch.commit(),
+            "commit" => batch.commit().map(drop),
             _ => panic!("no call for WriteBatch::{method}"),
         }
     }
@@ -382,10 +384,10 @@ impl World {
         match method {
             "get" => transaction.get(&NOTES, &key).map(|found| assert_eq!(found, Some(b"kept".to_vec()))),
             "contains" => transaction.contains(&NOTES, &key).map(|found| assert!(found)),
-            "expires_at" => transaction.expires_at(&NOTES, &key).map(|time| assert_eq!(time, None)),
+            "entry" => transaction.entry(&NOTES, &key).map(|found| assert_eq!(found.unwrap().version(), self.version)),
             "expect" => transaction.expect(&NOTES, &key, self.version),
-            "put" => transaction.put(&NOTES, &key, &value),
-            "put_with" => transaction.put_with(&NOTES, &key, &value, for_a_second().expecting(self.version)),
+            "put" => transaction.put(&NOTES, &key, &value).map(drop),
+            "put_with" => transaction.put_with(&NOTES, &key, &value, for_a_second().expecting(self.version)).map(drop),
             "delete" => transaction.delete(&NOTES, &key),
             "durability" => {
                 transaction.durability(Durability::Buffered);

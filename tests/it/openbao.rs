@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use strongroom::{TransitBuilder, TransitRoots};
+use strongroom::{TransitRoots, TransitRootsBuilder};
 use ureq::Agent;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
@@ -290,7 +290,7 @@ impl OpenBao {
     }
 
     /// Root keys here, without a login and without roots.
-    pub fn builder(&self) -> TransitBuilder {
+    pub fn builder(&self) -> TransitRootsBuilder {
         TransitRoots::builder(self.address()).ca_pem(self.ca_pem())
     }
 

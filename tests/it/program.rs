@@ -282,7 +282,7 @@ impl Actor {
                     let expected = self.versions.expected(change.expected);
                     batch = shelf(&change.shelf).add(batch, change.key, change.number, expected)?;
                 }
-                batch.commit().map(|()| Outcome::Done)?
+                batch.commit().map(|_| Outcome::Done)?
             }
             Op::Get(index, key) => Outcome::Found(shelf(index).get(&session, *key)?),
             Op::Entry(index, key) => {

@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
-use strongroom::{Builder, CollectionDef, ErrorKind, Result, Strongroom, TenantSpec};
+use strongroom::{CollectionDef, ErrorKind, Result, Strongroom, StrongroomBuilder, TenantSpec};
 
 use crate::folders;
 use crate::heard::Heard;
@@ -34,7 +34,7 @@ impl World {
         self.folder.path().join(path)
     }
 
-    fn builder(&self) -> Builder {
+    fn builder(&self) -> StrongroomBuilder {
         support::on_disk(self.folder.path()).region("eu", self.at("eu")).region("us", self.at("us"))
     }
 

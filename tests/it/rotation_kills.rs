@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use strongroom::{
-    Builder, Clock, CollectionDef, LocalRoots, RootId, RootRotation, Strongroom, SystemClock, TenantSpec,
+    Clock, CollectionDef, LocalRoots, RootId, RootRotation, Strongroom, StrongroomBuilder, SystemClock, TenantSpec,
 };
 
 use crate::chance::Chance;
@@ -44,7 +44,7 @@ fn roots(folder: &Path) -> LocalRoots {
     LocalRoots::open_with_root(folder.join("keys"), "service").expect("root keys")
 }
 
-fn builder(folder: &Path) -> Builder {
+fn builder(folder: &Path) -> StrongroomBuilder {
     Strongroom::builder(folder.join("store"), roots(folder), Plain).service_speaker(ISSUER, "service")
 }
 

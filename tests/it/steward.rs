@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use strongroom::{
-    Budgets, Builder, CollectionDef, GenerationState, LocalRoots, ManualClock, ResealPlan, RootError, RootId, RootKeys,
-    Rules, Strongroom, TenantCustody, TenantSpec, WrapContext, WrapSecret, Wrapped,
+    Budgets, CollectionDef, GenerationState, LocalRoots, ManualClock, ResealPlan, RootError, RootId, RootKeys, Rules,
+    Strongroom, StrongroomBuilder, TenantCustody, TenantSpec, WrapContext, WrapSecret, Wrapped,
 };
 
 use crate::support::{CUSTODIAN, ISSUER, Plain, user};
@@ -34,7 +34,7 @@ impl RootKeys for Counting {
     }
 }
 
-fn builder(folder: &Path, clock: &Arc<ManualClock>, unwraps: &Arc<AtomicUsize>) -> Builder {
+fn builder(folder: &Path, clock: &Arc<ManualClock>, unwraps: &Arc<AtomicUsize>) -> StrongroomBuilder {
     let roots = LocalRoots::open_with_root(folder.join("keys"), "service").unwrap();
     let roots = Counting { roots, unwraps: unwraps.clone() };
     let builder = Strongroom::builder(folder.join("store"), roots, Plain).service_speaker(ISSUER, "service");

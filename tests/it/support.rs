@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use strongroom::identity::{Claims, Rejection, SubjectKind, Verifier};
-use strongroom::{Builder, LocalRoots, Strongroom, TenantSpec};
+use strongroom::{LocalRoots, Strongroom, StrongroomBuilder, TenantSpec};
 
 /// Credentials of the form `issuer|tenant|role,role`, or `issuer|tenant|role,role|subject`: the tests of isolation begin behind the verifier; those of
 /// tokens bring real ones.
@@ -35,13 +35,13 @@ pub fn user(tenant: &str) -> String {
 }
 
 /// A store in `folder`, its root keys beside it.
-pub fn on_disk(folder: &Path) -> Builder {
+pub fn on_disk(folder: &Path) -> StrongroomBuilder {
     let roots = LocalRoots::open_with_root(folder.join("keys"), "service").expect("root keys");
     Strongroom::builder(folder.join("store"), roots, Plain).service_speaker(ISSUER, "service").boxes_per_cell(4)
 }
 
 /// A store in memory, its root keys in `folder`.
-pub fn in_memory(folder: &Path) -> Builder {
+pub fn in_memory(folder: &Path) -> StrongroomBuilder {
     let roots = LocalRoots::open_with_root(folder.join("keys"), "service").expect("root keys");
     Strongroom::in_memory(roots, Plain).service_speaker(ISSUER, "service").boxes_per_cell(4)
 }

@@ -194,7 +194,7 @@ impl Visitor {
                 notes.get(&key).map(drop),
                 notes.get_many(&[key, 0]).map(drop),
                 notes.count().map(drop),
-                batch.put(&COUNTERS, &"batched", &1).and_then(WriteBatch::commit),
+                batch.put(&COUNTERS, &"batched", &1).and_then(WriteBatch::commit).map(drop),
             ];
             let refused = |outcome: &Result<()>| outcome.as_ref().is_err_and(|error| error.kind() == refusal);
             if over {
@@ -295,7 +295,7 @@ fn crowd() -> Vec<CollectionDef<u64, Vec<u8>>> {
 fn write_to_all(room: &Strongroom, crowd: &[CollectionDef<u64, Vec<u8>>]) -> Result<()> {
     let session = room.session(&user("contoso"), "contoso")?;
     let batch = crowd.iter().try_fold(session.batch(), |batch, definition| batch.put(definition, &1, &vec![]))?;
-    batch.commit()
+    batch.commit().map(drop)
 }
 
 #[test]

@@ -65,6 +65,19 @@ fn tenants_are_kept_in_words_and_in_json() {
 }
 
 #[test]
+fn a_service_makes_no_tenant_whose_issuer_it_does_not_know_and_the_tool_alone_cannot_tell() {
+    let create = "tenant create contoso https://issuer.example/ contoso";
+    // That of its custodians is another one still.
+    let said = Desktop::new().run(create).assert_code(0);
+    assert!(said.out.contains("contoso of https://issuer.example/"), "{said:?}");
+    let desktop = Desktop::new();
+    let _service = serve(&desktop);
+    let said = desktop.run(create).assert_code(1);
+    assert!(said.err.contains("accepts no credential of \"https://issuer.example/\""), "{said:?}");
+    assert!(names(&desktop.run("tenant list --json").assert_code(0).json()).is_empty());
+}
+
+#[test]
 fn exit_codes_say_what_happened() {
     both_ways(|desktop| {
         desktop.run(CREATE).assert_code(0);

@@ -13,6 +13,8 @@ use tempfile::TempDir;
 use crate::mint::Issuer;
 
 const URL: &str = "https://issuer.example";
+/// Whose users the service lets in besides.
+const OTHER_URL: &str = "https://other.example";
 const AUDIENCE: &str = "storage";
 
 /// Everything that a custodian has in front of them.
@@ -56,9 +58,11 @@ impl Desktop {
 
     /// The same with these root keys.
     pub fn open_with(&self, roots: impl RootKeys) -> Strongroom {
-        let jwks = self.path("jwks.json");
-        let profile = Oidc::new(URL, AUDIENCE);
-        let verifier = JwtVerifier::builder().oidc(profile, move || Jwks::from_file(&jwks)).build().unwrap();
+        let (jwks, others) = (self.path("jwks.json"), Issuer::ed25519(OTHER_URL, "k2"));
+        let verifier = JwtVerifier::builder()
+            .oidc(Oidc::new(URL, AUDIENCE), move || Jwks::from_file(&jwks))
+            .oidc(Oidc::new(OTHER_URL, AUDIENCE), Jwks::from_json(&others.jwks_json()).unwrap());
+        let verifier = verifier.build().unwrap();
         let room = Strongroom::builder(self.path("store"), roots, verifier).service_speaker(URL, "service");
         room.boxes_per_cell(4).open().unwrap()
     }

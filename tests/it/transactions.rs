@@ -131,18 +131,58 @@ fn what_is_moved_keeps_its_time() {
         assert!(time.is_some());
         for (from, to) in [(1, 3), (2, 4)] {
             let moved = session.transact(|transaction| -> Result<()> {
-                let value = transaction.get(&COUNTS, &from)?.unwrap();
-                let options = PutOptions::new().expires_as(transaction.expires_at(&COUNTS, &from)?);
-                transaction.put_with(&COUNTS, &to, &value, options)?;
-                assert_eq!(transaction.expires_at(&COUNTS, &to)?, transaction.expires_at(&COUNTS, &from)?);
+                let found = transaction.entry(&COUNTS, &from)?.unwrap();
+                let options = PutOptions::new().expires_as(found.expires_at());
+                transaction.put_with(&COUNTS, &to, found.value(), options)?;
+                assert_eq!(transaction.entry(&COUNTS, &to)?.unwrap().expires_at(), found.expires_at());
                 transaction.delete(&COUNTS, &from)?;
-                assert_eq!(transaction.expires_at(&COUNTS, &from)?, None);
+                assert_eq!(transaction.entry(&COUNTS, &from)?, None);
                 Ok(())
             });
             moved.unwrap();
         }
         assert_eq!(counts.entry(&3).unwrap().unwrap().expires_at(), time);
         assert_eq!(counts.entry(&4).unwrap().unwrap().expires_at(), None);
+    });
+}
+
+#[test]
+fn whoever_puts_knows_what_version_it_is() {
+    with_session(|session| {
+        let (counts, mail) = (session.collection(&COUNTS).unwrap(), session.collection(&MAIL).unwrap());
+        let files = session.collection(&FILES).unwrap();
+        let version = |key| counts.entry(&key).unwrap().unwrap().version();
+        let first = set(session, 1, 10);
+        let batch = session.batch().put(&FILES, &1, &vec![7; 600_000]).unwrap().put(&COUNTS, &2, &20).unwrap();
+        let batch = batch.delete(&COUNTS, &1).unwrap().put(&COUNTS, &2, &21).unwrap();
+        let versions = batch.put(&MAIL, &("inbox", 1), &"hello".to_owned()).unwrap().commit().unwrap();
+        let of_mail = mail.entry(&("inbox", 1)).unwrap().unwrap().version();
+        assert_eq!(versions.len(), 4, "of every value, and of no deletion");
+        assert_eq!(
+            [versions[0], versions[2], versions[3]],
+            [files.entry(&1).unwrap().unwrap().version(), version(2), of_mail]
+        );
+        assert!(versions[1] != versions[2] && !versions.contains(&first), "one that was replaced has had one too");
+
+        let (mut tries, mut put) = (0, Vec::new());
+        let last = session.transact(|transaction| -> Result<Version> {
+            transaction.get(&COUNTS, &2)?;
+            let before = transaction.put(&COUNTS, &3, &30)?;
+            let after = transaction.put(&COUNTS, &3, &31)?;
+            let entry = transaction.entry(&COUNTS, &3)?.unwrap();
+            assert!(before != after && (*entry.value(), entry.version()) == (31, after), "its own, as it will be");
+            put.push(after);
+            if tries == 0 {
+                set(session, 2, 22);
+            }
+            tries += 1;
+            transaction.put(&FILES, &2, &vec![8; 600_000])?;
+            Ok(after)
+        });
+        assert_eq!((last.unwrap(), put.len()), (version(3), 2));
+        assert!(put[0] != put[1], "no two attempts write as one");
+        counts.put_if(&3, &32, put[1]).unwrap();
+        assert_eq!(files.get(&2).unwrap(), Some(vec![8; 600_000]));
     });
 }
 
@@ -379,11 +419,12 @@ impl Open {
     }
 
     fn step(&mut self, model: &Model, (is_count, key): Key, change: Option<Option<u64>>) {
+        let transaction = &mut self.transaction;
         match (change, is_count) {
-            (Some(Some(write)), true) => self.transaction.put(&COUNTS, &key, &write).unwrap(),
-            (Some(Some(write)), false) => self.transaction.put(&MAIL, &("in", key), &write.to_string()).unwrap(),
-            (Some(None), true) => self.transaction.delete(&COUNTS, &key).unwrap(),
-            (Some(None), false) => self.transaction.delete(&MAIL, &("in", key)).unwrap(),
+            (Some(Some(write)), true) => assert!(transaction.put(&COUNTS, &key, &write).is_ok()),
+            (Some(Some(write)), false) => assert!(transaction.put(&MAIL, &("in", key), &write.to_string()).is_ok()),
+            (Some(None), true) => transaction.delete(&COUNTS, &key).unwrap(),
+            (Some(None), false) => transaction.delete(&MAIL, &("in", key)).unwrap(),
             (None, _) => {
                 let found = match is_count {
                     true => self.transaction.get(&COUNTS, &key).unwrap(),

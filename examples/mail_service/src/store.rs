@@ -37,6 +37,16 @@ pub struct NewLetter {
     pub expires_at_secs: Option<u64>,
 }
 
+/// A message that has been stored.
+pub struct Stored {
+    /// Where in its folder.
+    pub slot: Slot,
+    /// As lists show it.
+    pub letter: Letter,
+    /// Of that.
+    pub version: Version,
+}
+
 /// Some messages of a folder, newest first.
 pub struct Page {
     /// The messages.
@@ -86,6 +96,12 @@ impl Mailbox {
     #[must_use]
     pub fn ends_at_secs(&self) -> u64 {
         self.session.identity().ends_at_secs()
+    }
+
+    /// Whether the bearer may change anything.
+    #[must_use]
+    pub fn may_write(&self) -> bool {
+        self.session.identity().may_write()
     }
 
     /// Who asks, in the issuer's words.
@@ -173,20 +189,22 @@ impl Mailbox {
         contents.get(&letter.content).await?.ok_or_else(no_such_letter)
     }
 
-    /// Stores messages, each in its folder: all of them or none. Their slots, in order.
+    /// Stores messages, each in its folder: all of them or none. Returns them in order.
     ///
     /// # Errors
     /// `NotFound` if there is no such folder.
-    pub async fn put(&self, letters: Vec<(&str, NewLetter)>) -> Result<Vec<Slot>> {
-        let (mut batch, mut slots) = (self.session.batch(), Vec::new());
+    pub async fn put(&self, letters: Vec<(&str, NewLetter)>) -> Result<Vec<Stored>> {
+        let (mut batch, mut placed) = (self.session.batch(), Vec::new());
         for (folder, new) in letters {
             let (slot, letter, raw) = self.prepare(new)?;
             let (key, life) = (slot.in_folder(self.number(folder).await?), life(&letter));
-            batch = batch.put_with(&CONTENTS, &letter.content, raw, life).put_with(&LETTERS, &key, letter, life);
-            slots.push(slot);
+            batch =
+                batch.put_with(&LETTERS, &key, letter.clone(), life).put_with(&CONTENTS, &letter.content, raw, life);
+            placed.push((slot, letter));
         }
-        batch.commit().await?;
-        Ok(slots)
+        // Two of each message, and that of what lists show is the first.
+        let versions = batch.commit().await?.into_iter().step_by(2);
+        Ok(placed.into_iter().zip(versions).map(|((slot, letter), version)| Stored { slot, letter, version }).collect())
     }
 
     /// Stores a message unless one of this SHA-256 was ever imported. Whether it was stored.
@@ -224,24 +242,27 @@ impl Mailbox {
     }
 
     /// Moves a message to another folder, where it has the same slot, in one transaction: however often and by however many
-    /// it is asked for, the message is in one folder. Asking again for what has been done changes nothing.
+    /// it is asked for, the message is in one folder. Asking again for what has been done changes nothing. Returns its
+    /// version there.
     ///
     /// # Errors
     /// `NotFound` if it is in neither folder, `Conflict` if it is of another version than expected.
-    pub async fn move_to(&self, from: &str, slot: Slot, to: &str, expected: Option<Version>) -> Result<()> {
+    pub async fn move_to(&self, from: &str, slot: Slot, to: &str, expected: Option<Version>) -> Result<Version> {
         let (from, to) = (slot.in_folder(self.number(from).await?), slot.in_folder(self.number(to).await?));
         let moving = self.session.transact(move |transaction| {
-            let Some(letter) = transaction.get(&LETTERS, &from)? else {
-                return if transaction.contains(&LETTERS, &to)? { Ok(()) } else { Err(no_such_letter()) };
+            let Some(found) = transaction.entry(&LETTERS, &from)? else {
+                let moved = transaction.entry(&LETTERS, &to)?.ok_or_else(no_such_letter)?;
+                return Ok(moved.version());
             };
             if let Some(expected) = expected {
                 transaction.expect(&LETTERS, &from, expected)?;
             }
             if from == to {
-                return Ok(());
+                return Ok(found.version());
             }
-            transaction.put_with(&LETTERS, &to, &letter, life(&letter))?;
-            transaction.delete(&LETTERS, &from)
+            transaction.delete(&LETTERS, &from)?;
+            let options = PutOptions::new().expires_as(found.expires_at());
+            transaction.put_with(&LETTERS, &to, found.value(), options)
         });
         moving.await
     }
@@ -318,10 +339,10 @@ fn life(letter: &Letter) -> PutOptions {
 }
 
 /// Whether what was to be there once was put there now.
-fn is_first(committed: Result<()>) -> Result<bool> {
+fn is_first(committed: Result<Vec<Version>>) -> Result<bool> {
     match committed {
         Err(error) if error.kind() == ErrorKind::Conflict => Ok(false),
-        committed => committed.map(|()| true),
+        committed => committed.map(|_| true),
     }
 }
 

@@ -238,8 +238,8 @@ fn a_conflict_changes_nothing_and_leaves_nothing() {
         files.put_if(&"k", &other, stale).map(drop),
         files.put_if(&"new", &other, version).map(drop),
         files.delete_if(&"k", stale),
-        batch().put_if(&FILES, &"k", &other, stale).unwrap().commit(),
-        batch().delete_if(&FILES, &"k", Expected::Absent).unwrap().commit(),
+        batch().put_if(&FILES, &"k", &other, stale).unwrap().commit().map(drop),
+        batch().delete_if(&FILES, &"k", Expected::Absent).unwrap().commit().map(drop),
     ];
     assert!(outcomes.iter().all(|outcome| outcome.as_ref().is_err_and(|error| error.kind() == ErrorKind::Conflict)));
     assert!(world.rows("contoso") == before);

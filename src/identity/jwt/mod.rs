@@ -160,6 +160,10 @@ impl Verifier for JwtVerifier {
         })
     }
 
+    fn could_accept(&self, issuer: &str, tenant: &str) -> bool {
+        self.issuers.iter().any(|known| known.profile.could_accept(issuer, tenant))
+    }
+
     fn connections(&self) -> Vec<Connection> {
         self.issuers.iter().flat_map(|issuer| issuer.keys.connections()).collect()
     }

@@ -18,7 +18,7 @@ use crate::kms::{Guarded, RootId};
 
 /// How root keys in a vault are reached. See [`TransitRoots::builder`].
 #[must_use = "a builder does nothing until it builds"]
-pub struct TransitBuilder {
+pub struct TransitRootsBuilder {
     address: String,
     credential: Option<Credential>,
     login_mount: String,
@@ -30,7 +30,7 @@ pub struct TransitBuilder {
     clock: Arc<dyn Clock>,
 }
 
-impl TransitBuilder {
+impl TransitRootsBuilder {
     pub(super) fn new(address: String) -> Self {
         Self {
             address,
@@ -185,9 +185,9 @@ fn check_path(path: &str) -> Result<()> {
     Err(Error::invalid("a mount or namespace of a vault has parts of letters, digits, '-', '_' and '.', joined by '/'"))
 }
 
-impl std::fmt::Debug for TransitBuilder {
+impl std::fmt::Debug for TransitRootsBuilder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TransitBuilder").field("address", &self.address).finish_non_exhaustive()
+        f.debug_struct("TransitRootsBuilder").field("address", &self.address).finish_non_exhaustive()
     }
 }
 
@@ -197,13 +197,13 @@ mod tests {
     use crate::error::ErrorKind;
     use crate::kms::RootKeys;
 
-    fn good() -> TransitBuilder {
+    fn good() -> TransitRootsBuilder {
         TransitRoots::builder("http://127.0.0.1:8200").danger_plain_http_on_loopback().token("t").root("a", "key-a")
     }
 
     #[test]
     fn what_is_not_named_in_full_is_refused() {
-        let refused = |builder: TransitBuilder| builder.build().err().map(|error| error.kind());
+        let refused = |builder: TransitRootsBuilder| builder.build().err().map(|error| error.kind());
         assert_eq!(refused(good()), None, "the control");
         let invalid = Some(ErrorKind::Invalid);
         assert_eq!(refused(good().root("a", "again")), invalid);

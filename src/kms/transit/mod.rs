@@ -17,7 +17,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-pub use builder::TransitBuilder;
+pub use builder::TransitRootsBuilder;
 
 use super::{
     Call, Connection, Guarded, RootDescription, RootError, RootId, RootKeys, WrapContext, WrapSecret, Wrapped,
@@ -89,8 +89,8 @@ struct EngineConfig {
 
 impl TransitRoots {
     /// Begins to name a vault: `address` is `https://host` or `https://host:port`.
-    pub fn builder(address: impl Into<String>) -> TransitBuilder {
-        TransitBuilder::new(address.into())
+    pub fn builder(address: impl Into<String>) -> TransitRootsBuilder {
+        TransitRootsBuilder::new(address.into())
     }
 
     /// The roots that it keeps, for [`RootSet::provider`](super::RootSet::provider).

@@ -14,7 +14,7 @@ use std::time::Duration;
 use strongroom::identity::{Claims, Rejection, SubjectKind, Verifier};
 use strongroom::purge::{PurgeStatus, Receipt, verify_receipt};
 use strongroom::{
-    Builder, CollectionDef, LocalRoots, ManualClock, PurgedTenant, Strongroom, TenantCustody, TenantSpec,
+    CollectionDef, LocalRoots, ManualClock, PurgedTenant, Strongroom, StrongroomBuilder, TenantCustody, TenantSpec,
 };
 
 use crate::support::ISSUER;
@@ -59,13 +59,13 @@ fn roots(folder: &Path) -> LocalRoots {
     roots
 }
 
-fn on_disk(folder: &Path, clock: &Arc<ManualClock>) -> Builder {
+fn on_disk(folder: &Path, clock: &Arc<ManualClock>) -> StrongroomBuilder {
     let builder = Strongroom::builder(folder.join("store"), roots(folder), Named).service_speaker(ISSUER, "service");
     builder.boxes_per_cell(4).clock(clock.clone())
 }
 
 /// A store with contoso, who has some records, and a neighbour in the same cell.
-fn with_tenants(builder: Builder) -> Strongroom {
+fn with_tenants(builder: StrongroomBuilder) -> Strongroom {
     let room = builder.open().unwrap();
     let custody = room.custody(SERVICE).unwrap();
     for name in ["contoso", "fabrikam"] {

@@ -8,7 +8,7 @@ mod transplants;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use strongroom::{Builder, CollectionDef, ErrorKind, Session, Strongroom};
+use strongroom::{CollectionDef, ErrorKind, Session, Strongroom, StrongroomBuilder};
 
 use crate::folders;
 use crate::support::{self, ISSUER, user};
@@ -113,7 +113,7 @@ fn open_with(store: &Path, roots: Witness) -> strongroom::Result<Strongroom> {
     builder(store, roots).open()
 }
 
-fn builder(store: &Path, roots: Witness) -> Builder {
+fn builder(store: &Path, roots: Witness) -> StrongroomBuilder {
     let builder = Strongroom::builder(store, roots, support::Plain);
     builder.service_speaker(ISSUER, "service").boxes_per_cell(BOXES)
 }

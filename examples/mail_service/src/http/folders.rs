@@ -15,7 +15,8 @@ use crate::model::is_folder_name;
 /// `GET /me`: who the token says that one is, and whose mail it opens.
 pub async fn me(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Json<Value>, Problem> {
     let Caller { mailbox, name, .. } = Caller::at_home(&app, &headers).await?;
-    Ok(Json(json!({"tenant": mailbox.tenant(), "name": name, "ends_at_secs": mailbox.ends_at_secs()})))
+    let (ends_at_secs, may_write) = (mailbox.ends_at_secs(), mailbox.may_write());
+    Ok(Json(json!({"tenant": mailbox.tenant(), "name": name, "ends_at_secs": ends_at_secs, "may_write": may_write})))
 }
 
 /// `GET /t/{tenant}/folders`.

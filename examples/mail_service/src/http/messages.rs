@@ -9,7 +9,6 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use strongroom::Version;
 
 use super::bearer::Caller;
 use super::etag::{self, IfMatch};
@@ -17,7 +16,7 @@ use super::problem::Problem;
 use super::{App, encoded};
 use crate::letter::{self, Draft, Flaw, Reading};
 use crate::model::{Letter, Slot};
-use crate::store::NewLetter;
+use crate::store::{NewLetter, Stored};
 
 /// The longest life that a message may be given: ten years, in seconds.
 const EXPIRES_IN_MAX: u64 = 10 * 366 * 86_400;
@@ -79,8 +78,7 @@ pub async fn post(
     body: Bytes,
 ) -> Result<Response, Problem> {
     let new = write(&app, &caller, &read_json(&body)?)?;
-    let slots = caller.mailbox.put(vec![(folder.as_str(), new)]).await?;
-    created(&caller, &tenant, &folder, slots.first()).await
+    created(&tenant, &folder, &caller.mailbox.put(vec![(folder.as_str(), new)]).await?)
 }
 
 /// `POST /t/{tenant}/send`: into `sent` and, since nothing leaves this service, into the tenant's own `inbox`; into both or
@@ -93,8 +91,7 @@ pub async fn send(
 ) -> Result<Response, Problem> {
     let writing: Writing = read_json(&body)?;
     let (sent, received) = (write(&app, &caller, &writing)?, write(&app, &caller, &writing)?);
-    let slots = caller.mailbox.put(vec![("sent", sent), ("inbox", received)]).await?;
-    created(&caller, &tenant, "sent", slots.first()).await
+    created(&tenant, "sent", &caller.mailbox.put(vec![("sent", sent), ("inbox", received)]).await?)
 }
 
 /// `GET ../messages/{id}`: one message, decoded. 304 if the client has this version.
@@ -168,9 +165,9 @@ pub async fn move_to(
 ) -> Result<Response, Problem> {
     let (Moving { to }, slot) = (read_json(&body)?, slot(&id)?);
     let expected = IfMatch::of(&headers)?.version();
-    let moved = caller.mailbox.move_to(&folder, slot, &to, expected).await;
-    moved.map_err(Problem::of_conditional)?;
-    Ok((StatusCode::NO_CONTENT, [(header::LOCATION, location(&tenant, &to, slot)?)]).into_response())
+    let version = caller.mailbox.move_to(&folder, slot, &to, expected).await.map_err(Problem::of_conditional)?;
+    let headers = [(header::LOCATION, location(&tenant, &to, slot)?), (header::ETAG, etag::tag(version))];
+    Ok((StatusCode::NO_CONTENT, headers).into_response())
 }
 
 /// `DELETE ../messages/{id}`, of the version in `If-Match` if one is named.
@@ -217,11 +214,12 @@ fn write(app: &App, caller: &Caller, writing: &Writing) -> Result<NewLetter, Pro
     Ok(NewLetter { reading, raw, seen: false, expires_at_secs })
 }
 
-async fn created(caller: &Caller, tenant: &str, folder: &str, slot: Option<&Slot>) -> Result<Response, Problem> {
-    let slot = *slot.ok_or_else(|| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "nothing was stored"))?;
-    let (letter, version): (Letter, Version) = caller.mailbox.letter(folder, slot).await?;
-    let headers = [(header::LOCATION, location(tenant, folder, slot)?), (header::ETAG, etag::tag(version))];
-    Ok((StatusCode::CREATED, headers, Json(row(slot, &letter))).into_response())
+/// Tells of the first of what was stored, in `folder`.
+fn created(tenant: &str, folder: &str, stored: &[Stored]) -> Result<Response, Problem> {
+    let nothing = || Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "nothing was stored");
+    let Stored { slot, letter, version } = stored.first().ok_or_else(nothing)?;
+    let headers = [(header::LOCATION, location(tenant, folder, *slot)?), (header::ETAG, etag::tag(*version))];
+    Ok((StatusCode::CREATED, headers, Json(row(*slot, letter))).into_response())
 }
 
 fn row(slot: Slot, letter: &Letter) -> Value {

@@ -13,9 +13,11 @@ fn a_message_is_written_listed_read_marked_moved_and_deleted() {
     let anna = service.user("contoso");
     let me = anna.get("/me").json();
     assert_eq!((me["tenant"].as_str(), me["name"].as_str()), (Some("contoso"), Some("anna")));
+    assert_eq!(me["may_write"], true);
     let sent =
         anna.post("/t/contoso/send", &json!({"to": "bert@contoso.example", "subject": "Grüße", "text": "hello"}));
     assert_eq!(sent.status, 201, "{}", sent.text());
+    assert_eq!(anna.get(&sent.header("location")).header("etag"), sent.header("etag"));
     assert_eq!((anna.ids("contoso", "sent").len(), anna.ids("contoso", "inbox").len()), (1, 1));
 
     let path = format!("/t/contoso/folders/inbox/messages/{}", anna.ids("contoso", "inbox")[0]);
@@ -44,8 +46,11 @@ fn a_message_is_written_listed_read_marked_moved_and_deleted() {
     let moved = anna.post(&format!("{path}/move"), &json!({"to": "Projekt Ärger"}));
     assert_eq!(moved.status, 204, "{}", moved.text());
     assert_eq!(anna.get(&path).status, 404);
-    let path = moved.header("location");
+    let (there, path) = (path, moved.header("location"));
     assert_eq!(anna.get(&path).json()["text"], "hello");
+    assert_eq!(anna.get(&path).header("etag"), moved.header("etag"));
+    let again = anna.post(&format!("{there}/move"), &json!({"to": "Projekt Ärger"}));
+    assert_eq!((again.status, again.header("etag")), (204, moved.header("etag")), "it is there already");
 
     assert_eq!(anna.ask("DELETE", &path, &[("if-match", &tag)], b"").status, 412);
     assert_eq!(anna.ask("DELETE", &path, &[], b"").status, 204);
@@ -133,6 +138,7 @@ fn an_expired_message_is_gone_at_once_everywhere() {
 fn who_may_only_read_only_reads() {
     let service = Service::begin();
     let reader = service.bearer(&service.nobody("contoso").role("read").sign());
+    assert_eq!(reader.get("/me").json()["may_write"], false);
     assert_eq!(reader.ids("contoso", "inbox").len(), 0, "also before anything was written");
     assert_eq!(reader.ask("PUT", "/t/contoso/folders/new", &[], b"").status, 403);
     let (path, tag) = service.user("contoso").store("contoso", "inbox", "s", "t");

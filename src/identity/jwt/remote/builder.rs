@@ -21,6 +21,8 @@ pub struct OidcKeysBuilder {
     issuer: String,
     /// Where that document is, below what.
     base: String,
+    /// The whole path of that, where nothing but a host was to be said.
+    path: Option<&'static str>,
     ca_pem: Option<Vec<u8>>,
     hosts: Vec<String>,
     bounds: Bounds,
@@ -31,17 +33,18 @@ impl OidcKeysBuilder {
     pub(super) fn of_issuer(issuer: String) -> Self {
         // A slash at the end is part of the issuer, and not of the address (OpenID Connect Discovery 1.0, section 4.1).
         let base = issuer.strip_suffix('/').unwrap_or(&issuer).to_owned();
-        Self::new(issuer, base)
+        Self::new(issuer, base, None)
     }
 
     /// One document for all tenants, whose issuer is a template.
     pub(super) fn of_entra(authority: String) -> Self {
-        Self::new(format!("{authority}/{{tenantid}}/v2.0"), format!("{authority}/common/v2.0"))
+        const PATH: &str = "/common/v2.0";
+        Self::new(format!("{authority}/{{tenantid}}/v2.0"), format!("{authority}{PATH}"), Some(PATH))
     }
 
-    fn new(issuer: String, base: String) -> Self {
+    fn new(issuer: String, base: String, path: Option<&'static str>) -> Self {
         let (ca_pem, hosts) = (None, Vec::new());
-        Self { issuer, base, ca_pem, hosts, bounds: Bounds::default(), clock: SystemClock::new() }
+        Self { issuer, base, path, ca_pem, hosts, bounds: Bounds::default(), clock: SystemClock::new() }
     }
 
     /// The certificates, in PEM, of the authorities that may vouch for the issuer's hosts, in the place of the public ones:
@@ -94,9 +97,9 @@ impl OidcKeysBuilder {
     /// [`Invalid`](crate::ErrorKind::Invalid) for an issuer that is not `https://host[:port][/path]`, an authority of Entra
     /// ID that is not `https://host[:port]`, a host that is none, certificates that are not in PEM, and times out of bounds.
     pub fn build(self) -> Result<OidcKeys> {
-        let Self { issuer, base, ca_pem, hosts, bounds, clock } = self;
+        let Self { issuer, base, path, ca_pem, hosts, bounds, clock } = self;
         check(&bounds)?;
-        let own = origin_of(&base)?;
+        let own = origin_of(&base, path)?;
         let mut origins = BTreeSet::from([own]);
         for host in hosts {
             origins.insert(Origin::parse("a host of an issuer's keys", &format!("https://{host}"), false)?);
@@ -114,12 +117,15 @@ impl OidcKeysBuilder {
     }
 }
 
-/// Where an issuer is, or the document of Entra ID.
-fn origin_of(base: &str) -> Result<Origin> {
+/// Where an issuer is, or the document of Entra ID, whose whole path is known.
+fn origin_of(base: &str, path: Option<&str>) -> Result<Origin> {
     let uri: Uri = base.parse().map_err(|_| Error::invalid("an issuer is no URL"))?;
     let is_bare = uri.query().is_none() && !base.contains('#') && !base.ends_with('/');
     if !is_bare || uri.path().split('/').any(|part| part == "." || part == "..") {
         return Err(Error::invalid("an issuer is https://host[:port][/path], and no more"));
+    }
+    if path.is_some_and(|path| uri.path() != path) {
+        return Err(Error::invalid("an authority of Entra ID is https://host[:port], and no more"));
     }
     Origin::of("an issuer", &uri, false)
 }
@@ -191,6 +197,8 @@ mod tests {
             ("somebody who asks", OidcKeys::discover("https://a:b@id.example")),
             ("plain http to Entra ID", OidcKeys::entra_at("http://login.microsoftonline.us")),
             ("an authority with a query", OidcKeys::entra_at("https://login.example?")),
+            ("an authority with a slash at its end", OidcKeys::entra_at("https://login.example/")),
+            ("an authority with a path", OidcKeys::entra_at("https://login.example/common")),
             ("an empty host", good().allow_host("")),
             ("a host with a path", good().allow_host("keys.example/keys")),
             ("a host with a scheme", good().allow_host("https://keys.example")),

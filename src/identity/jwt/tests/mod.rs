@@ -123,6 +123,27 @@ fn verify_contoso_with(claim: &str, value: Value) -> Result<Claims, Rejection> {
 }
 
 #[test]
+fn a_verifier_knows_whom_it_could_ever_accept() {
+    let could_accept = |issuer: &str, tenant: &str| WORLD.verifier.could_accept(issuer, tenant);
+    assert!(could_accept(CONTOSO, "contoso-labs") && could_accept(FABRIKAM, "whoever"));
+    assert!(could_accept(&issuer_of(TENANT), TENANT) && could_accept(&issuer_of(CONSUMERS), CONSUMERS));
+    let never = [
+        (format!("{CONTOSO}/"), "contoso", "an issuer is compared to the byte"),
+        (CONTOSO.to_owned(), "fabrikam", "not one of its tenants"),
+        ("https://id.example".to_owned(), "contoso", "nobody"),
+        (issuer_of(TENANT), VICTIM, "an issuer of Entra ID speaks for its own tenant"),
+        (TEMPLATE.to_owned(), "{tenantid}", "a template is no issuer"),
+        (issuer_of("contoso"), "contoso", "a tenant of Entra ID is a GUID"),
+    ];
+    for (issuer, tenant, why) in never {
+        assert!(!could_accept(&issuer, tenant), "{why}");
+    }
+    let some = JwtVerifier::builder().entra(Entra::new(APPLICATION).tenants([TENANT]), jwks([WORLD.entra.jwk()]));
+    let some = some.build().expect("a sound verifier");
+    assert!(some.could_accept(&issuer_of(TENANT), TENANT) && !some.could_accept(&issuer_of(VICTIM), VICTIM));
+}
+
+#[test]
 fn a_token_of_each_issuer_says_what_it_says() {
     let texts = |texts: &[&str]| texts.iter().map(ToString::to_string).collect::<Vec<_>>();
     let entra = Claims {
