@@ -273,6 +273,8 @@ pub enum Tenant {
         /// Its name: 1 to 63 of a-z, 0-9, `-`, `_`, `.`
         name: String,
         /// The issuer, as `iss` says
+        // By its own name it would be the setting `--issuer`, that of the custodians.
+        #[arg(id = "tenants_issuer", value_name = "ISSUER")]
         issuer: String,
         /// The tenant claim
         claim: String,
