@@ -2,7 +2,7 @@
 "use strict";
 
 const at = (id) => document.getElementById(id);
-const state = { tenant: "", folder: "inbox", folders: [], next: null, open: null };
+const state = { tenant: "", mayWrite: false, folder: "inbox", folders: [], next: null, open: null };
 
 // The token lives as long as this tab, and is sent in one header; never in an address.
 const token = {
@@ -35,7 +35,15 @@ async function call(method, path, { body, headers } = {}) {
 
 const json = async (...request) => (await call(...request)).json();
 const folderPath = (folder) => `/t/${encodeURIComponent(state.tenant)}/folders/${encodeURIComponent(folder)}`;
-const messagePath = () => `${folderPath(state.open.folder)}/messages/${state.open.id}`;
+const messagePath = (folder, id) => `${folderPath(folder)}/messages/${id}`;
+
+// What was asked for last, of lists and of messages: an answer that something newer has overtaken is not shown any more.
+const newest = { list: 0, message: 0 };
+
+function overtake(kind) {
+  const number = ++newest[kind];
+  return () => newest[kind] === number;
+}
 
 function say(where, text) {
   for (const id of ["notice", "alert"]) at(id).hidden = true;
@@ -98,11 +106,13 @@ on("sign-out", "click", async () => {
 
 function signOut() {
   token.drop();
-  Object.assign(state, { tenant: "", folder: "inbox", folders: [], next: null, open: null });
+  Object.assign(state, { tenant: "", mayWrite: false, folder: "inbox", folders: [], next: null, open: null });
   for (const id of ["messages", "folders", "attachments"]) at(id).replaceChildren();
   for (const id of ["who", "folder-title", "text", "subject", "from", "to", "date", "expires"]) at(id).textContent = "";
   for (const form of document.forms) form.reset();
   at("target").replaceChildren();
+  overtake("list");
+  at("list-view").ariaBusy = false;
   closeMessage();
   at("mail-view").hidden = at("sign-out").hidden = at("who").hidden = true;
   at("sign-in-view").hidden = false;
@@ -110,7 +120,8 @@ function signOut() {
 
 async function enter() {
   const me = await json("GET", "/me");
-  state.tenant = me.tenant;
+  Object.assign(state, { tenant: me.tenant, mayWrite: me.may_write });
+  for (const id of ["write", "make-folder", "actions"]) at(id).hidden = !me.may_write;
   at("who").textContent = `${me.name}, ${me.tenant}`;
   at("mailbox").value = me.tenant;
   at("sign-in-view").hidden = true;
@@ -174,9 +185,15 @@ async function list(after) {
   const sought = at("query").value.trim();
   if (sought) query.set("q", sought);
   if (after) query.set("after", after);
-  const folder = state.folder;
-  const page = await json("GET", `${folderPath(folder)}/messages?${query}`);
-  if (folder !== state.folder) return;
+  const [folder, isNewest] = [state.folder, overtake("list")];
+  at("list-view").ariaBusy = true;
+  let page;
+  try {
+    page = await json("GET", `${folderPath(folder)}/messages?${query}`);
+  } finally {
+    if (isNewest()) at("list-view").ariaBusy = false;
+  }
+  if (!isNewest()) return;
   showFolders();
   at("folder-title").textContent = sought ? `${folder}: “${sought}”` : folder;
   if (!after) at("messages").replaceChildren();
@@ -205,11 +222,24 @@ function row(message, folder) {
 
 async function openMessage(folder, id, button) {
   say("notice", "");
-  const answer = await call("GET", `${folderPath(folder)}/messages/${id}`);
+  const [path, isNewest] = [messagePath(folder, id), overtake("message")];
+  let answer;
+  try {
+    answer = await call("GET", path);
+  } catch (error) {
+    // It has expired, or somebody has moved it: what the list shows is of before.
+    if (error.status === 404) {
+      await list();
+      at("folder-title").focus();
+    }
+    throw error;
+  }
   const message = await answer.json();
-  state.open = { folder, id, tag: answer.headers.get("etag"), button };
+  if (!isNewest()) return;
+  const open = { path, tag: answer.headers.get("etag"), button, change: Promise.resolve() };
+  state.open = open;
   for (const other of at("messages").querySelectorAll("[aria-current]")) other.removeAttribute("aria-current");
-  if (button) button.setAttribute("aria-current", "true");
+  button.setAttribute("aria-current", "true");
   at("subject").textContent = message.subject || "(no subject)";
   at("from").textContent = message.from;
   at("to").textContent = message.to;
@@ -217,20 +247,19 @@ async function openMessage(folder, id, button) {
   at("expires").textContent = message.expires_at_secs ? time(message.expires_at_secs) : "";
   for (const part of document.querySelectorAll(".expiry")) part.hidden = !message.expires_at_secs;
   at("text").textContent = message.text;
-  at("attachments").replaceChildren(...message.attachments.map(attachment));
+  at("attachments").replaceChildren(...message.attachments.map((file, number) => attachment(`${path}/attachments/${number}`, file)));
   const targets = state.folders.filter((target) => target !== folder);
   at("target").replaceChildren(...targets.map((target) => element("option", { value: target, textContent: target })));
   document.querySelector(".columns").classList.add("reading");
   at("read-view").hidden = false;
   at("subject").focus();
-  if (!message.seen) await mark(true);
+  if (!message.seen && state.mayWrite) await mark(open, true);
 }
 
-function attachment(file, number) {
+function attachment(path, file) {
   const label = `${file.name} (${file.kind}, ${file.size.toLocaleString()} bytes)`;
   const button = element("button", { type: "button", textContent: label });
-  const { folder, id } = state.open;
-  button.addEventListener("click", () => save(`${folderPath(folder)}/messages/${id}/attachments/${number}`, file.name).catch(explain));
+  button.addEventListener("click", () => save(path, file.name).catch(explain));
   return element("li", {}, button);
 }
 
@@ -241,16 +270,24 @@ async function save(path, name) {
   setTimeout(() => URL.revokeObjectURL(address), 10_000);
 }
 
-async function mark(seen) {
-  const { tag, button } = state.open;
-  const answer = await call("PATCH", messagePath(), { body: { seen }, headers: { "if-match": tag } });
-  state.open.tag = answer.headers.get("etag");
-  if (!button) return;
-  button.parentElement.className = seen ? "" : "new";
-  for (const hint of button.querySelectorAll(".unseen")) hint.remove();
+// Changes of a message wait for each other: each needs the tag that the one before it has left.
+function change(open, method, path = "", body = undefined) {
+  const next = async () => {
+    const answer = await call(method, open.path + path, { body, headers: { "if-match": open.tag } });
+    open.tag = answer.headers.get("etag") ?? open.tag;
+  };
+  open.change = open.change.then(next, next);
+  return open.change;
+}
+
+async function mark(open, seen) {
+  await change(open, "PATCH", "", { seen });
+  open.button.parentElement.className = seen ? "" : "new";
+  for (const hint of open.button.querySelectorAll(".unseen")) hint.remove();
 }
 
 function closeMessage() {
+  overtake("message");
   state.open = null;
   at("read-view").hidden = true;
   document.querySelector(".columns").classList.remove("reading");
@@ -266,23 +303,23 @@ async function finish(said) {
 on("close", "click", async () => {
   const { button } = state.open;
   closeMessage();
-  if (button) button.removeAttribute("aria-current");
-  (button && button.isConnected ? button : at("folder-title")).focus();
+  button.removeAttribute("aria-current");
+  (button.isConnected ? button : at("folder-title")).focus();
 });
 
 on("unread", "click", async () => {
-  await mark(false);
+  await mark(state.open, false);
   await finish("Marked as unread.");
 });
 
 on("move", "submit", async () => {
   const to = at("target").value;
-  await call("POST", `${messagePath()}/move`, { body: { to }, headers: { "if-match": state.open.tag } });
+  await change(state.open, "POST", "/move", { to });
   await finish(`Moved to ${to}.`);
 });
 
 on("delete", "click", async () => {
-  await call("DELETE", messagePath(), { headers: { "if-match": state.open.tag } });
+  await change(state.open, "DELETE");
   await finish("Deleted.");
 });
 
