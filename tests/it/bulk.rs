@@ -218,19 +218,22 @@ fn last_said(said: &[String]) -> usize {
 fn a_kill_in_the_middle_leaves_each_tenant_whole_or_absent() {
     const ROUNDS: usize = 30;
     let mut chance = Chance::of_this_run("founders");
-    let (mut kills, mut partly) = (0, 0);
-    for round in 0..ROUNDS {
-        let (folder, which) = (tempfile::tempdir().unwrap(), round % 2);
+    let (mut rounds, mut kills, mut partly, mut longest_us) = (0, 0, 0, 120_000);
+    while rounds < ROUNDS || kills <= ROUNDS / 3 || partly <= ROUNDS / 10 {
+        assert!(rounds < ROUNDS * 10, "{kills} kills, {partly} in the middle");
+        let (folder, which) = (tempfile::tempdir().unwrap(), rounds % 2);
         let child = Playing::begin(children::command("founder", folder.path(), which as u64));
         let heard = child.hear();
-        std::thread::sleep(Duration::from_micros(chance.below(120_000) as u64));
+        std::thread::sleep(Duration::from_micros(chance.below(longest_us) as u64));
         let (died, rest) = child.kill_or_wait();
         let said: Vec<String> = heard.into_iter().chain(rest).collect();
         let there = check(folder.path(), REGIONS[which], last_said(&said));
+        rounds += 1;
         kills += usize::from(died);
         partly += usize::from((1..FOUNDED).contains(&there));
+        // Whoever was done before the blow is hit earlier the next time, on a fast machine or one on which sleep is long.
+        longest_us = if died { longest_us } else { (longest_us * 7 / 8).max(1_000) };
     }
-    assert!(kills > ROUNDS / 3 && partly > ROUNDS / 10, "{kills} kills, {partly} in the middle");
     println!("kills: {kills}; with a part of the tenants made: {partly}");
 }
 

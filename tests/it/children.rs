@@ -41,6 +41,7 @@ fn plays_the_role_it_was_started_for() {
         Ok("owner") => crate::access_kills::change_access_until_killed(),
         Ok("mover") => crate::rotation_kills::move_until_killed(),
         Ok("resealer") => crate::reseals::reseal_until_killed(),
+        Ok("collector") => crate::expiry_kills::collect_until_killed(),
         Ok("purger") => crate::purge::kills::purge_until_killed(),
         Ok("backer") => crate::backup::kills::back_up_until_killed(),
         Ok("restorer") => crate::backup::kills::restore_until_killed(),

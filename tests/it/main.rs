@@ -32,6 +32,7 @@ mod drill;
 mod durability;
 mod engines;
 mod expiry;
+mod expiry_kills;
 mod fences;
 mod folders;
 mod golden;
