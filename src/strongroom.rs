@@ -345,8 +345,8 @@ impl StrongroomBuilder {
     /// # Errors
     /// [`Conflict`](crate::ErrorKind::Conflict) if it is open already, here or in another process;
     /// [`Invalid`](crate::ErrorKind::Invalid) if the folder holds something else, a store of another format or of a
-    /// service root of another name, or the root keys, for budgets that have no room for one cell, and for a service speaker
-    /// that the verifier could never accept; [`KeyRevoked`](crate::ErrorKind::KeyRevoked) if the service's root key is
+    /// service root of another name, or the root keys, for budgets that have no room for one cell, and if the verifier
+    /// could never accept any of the service's speakers; [`KeyRevoked`](crate::ErrorKind::KeyRevoked) if the service's root key is
     /// not there or its owner refuses; [`Tampered`](crate::ErrorKind::Tampered) if it is another key than
     /// the store was made under; [`Corrupt`](crate::ErrorKind::Corrupt) if the store's own records or ring are
     /// damaged; [`Unavailable`](crate::ErrorKind::Unavailable) if the disk or the root key is.
@@ -354,7 +354,7 @@ impl StrongroomBuilder {
         if !(1..=BOXES_MAX).contains(&self.boxes_per_cell) {
             return Err(Error::invalid("a cell has 1 to 4,096 boxes"));
         }
-        self.service.iter().try_for_each(|speaker| custody::check_accepted(&*self.verifier, speaker))?;
+        check_service(&*self.verifier, &self.service)?;
         let budgets = self.budgets.clone();
         let policy = Policy::service_managed(RootId::new(self.service_root)?);
         let regions = cells::read_regions(self.regions)?;
@@ -384,6 +384,16 @@ impl StrongroomBuilder {
             steward,
             _shift: shift,
         })
+    }
+}
+
+/// A custodian of the service must be able to come in. One of several who cannot is no reason to shut everybody out.
+fn check_service(verifier: &dyn Verifier, service: &[Speaker]) -> Result<()> {
+    let refusals: Vec<_> = service.chunks(1).filter_map(|one| custody::check_accepted(verifier, one).err()).collect();
+    refusals.iter().for_each(|error| tracing::warn!(%error, "a service speaker can never be a custodian"));
+    match refusals.len() == service.len() {
+        true => refusals.into_iter().next().map_or(Ok(()), Err),
+        false => Ok(()),
     }
 }
 

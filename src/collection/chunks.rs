@@ -14,7 +14,7 @@ use crate::directory::Tenant;
 use crate::engine::{Batch, Durability, Keyspace, View, end_of_prefix};
 use crate::error::{Error, Result};
 use crate::keys::Ring;
-use crate::seal::{self, Head, ObjectId, Opened, Place, Record, Table};
+use crate::seal::{self, Head, ObjectId, Opened, Place, Record, Table, Terms};
 
 /// Bytes of a value in one chunk; longer values lie in several.
 pub(super) const CHUNK_LEN: usize = 256 << 10;
@@ -70,9 +70,9 @@ impl Object {
         ring: &Ring,
         place: Place<'_>,
         nonce: &[u8; NONCE_LEN],
-        expires_ms: Option<u64>,
+        terms: Terms,
     ) -> Result<seal::Envelope> {
-        seal::seal_head(ring, place, nonce, expires_ms, &self.id, self.length)
+        seal::seal_head(ring, place, nonce, terms, &self.id, self.length)
     }
 }
 

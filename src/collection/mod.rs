@@ -361,7 +361,7 @@ impl Draft {
         let engine_key = engine_key::<K>(&*authority.tenant().ring()?, info, &self.components)?;
         let expires_ms = self.options.expires_ms(authority.clock())?;
         let deed = self.value.map_or(Deed::Delete, |value| Deed::Put(value, expires_ms));
-        Ok(Change { info: info.clone(), engine_key, deed, expected: self.options.expected })
+        Ok(Change { info: info.clone(), engine_key, deed, expected: self.options.expected, version: None })
     }
 }
 

@@ -14,7 +14,6 @@ use super::options::PutOptions;
 use super::write::{self, Change, Deed, Expected};
 use super::{Draft, Entry, chunks, engine_key, resolve};
 use crate::access::Right;
-use crate::aead::NONCE_LEN;
 use crate::engine::{Durability, View};
 use crate::error::{Error, ErrorKind, Result};
 use crate::seal::{self, Opened, Place, Record, Version};
@@ -73,8 +72,8 @@ struct Touched {
     /// What was there in the snapshot, if that was asked.
     seen: Option<Expected>,
     deed: Deed,
-    /// Of a value that is set: drawn with it, so that it is known at once what version that will be.
-    nonce: Option<[u8; NONCE_LEN]>,
+    /// Of a value that is set: told at once. The nonce under which it is sealed is drawn when it is.
+    version: Option<Version>,
 }
 
 impl Transaction {
@@ -114,7 +113,8 @@ impl Transaction {
         self.read(&info, engine_key)?.map(|opened| Entry::decode(collection, opened)).transpose()
     }
 
-    /// Makes sure that the record of `key` was as expected before the transaction, and still is at the commit.
+    /// Makes sure that the record of `key` was as expected before the transaction, whatever this has changed since, and still
+    /// is at the commit.
     ///
     /// # Errors
     /// [`Conflict`](crate::ErrorKind::Conflict), at once, if it is not. Else as [`get`](Self::get).
@@ -129,7 +129,8 @@ impl Transaction {
     }
 
     /// Sets the value of `key`, in a record that does not expire. The collection is made, at once, if it is not there;
-    /// records wait for the commit. Returns the version that the record has if the transaction is committed.
+    /// records wait for the commit. Returns the version that the record has after it, unless the transaction itself changes
+    /// it again.
     ///
     /// # Errors
     /// [`Invalid`](crate::ErrorKind::Invalid) past a limit: of a key, of a value, of 65,536 records or 64 MiB of stored
@@ -139,7 +140,7 @@ impl Transaction {
     }
 
     /// Sets the value of `key` as the options say. What they expect is asked at once, of what was there before the
-    /// transaction, and again at the commit. Returns the version that the record has if the transaction is committed.
+    /// transaction, and again at the commit. Returns the version as [`put`](Self::put).
     ///
     /// # Errors
     /// [`Conflict`](crate::ErrorKind::Conflict), at once, if the record is not as expected;
@@ -151,9 +152,10 @@ impl Transaction {
         value: &V,
         options: PutOptions,
     ) -> Result<Version> {
-        let (draft, nonce) = (Draft::new(collection, key, Some(value), options)?, self.authority.entropy().bytes()?);
-        self.change(collection, draft, Some(nonce))?;
-        Ok(Version::of_write(&nonce))
+        let draft = Draft::new(collection, key, Some(value), options)?;
+        let version = Version::of_write(&self.authority.entropy().bytes()?);
+        self.change(collection, draft, Some(version))?;
+        Ok(version)
     }
 
     /// Removes the record of `key`, if there is one.
@@ -183,12 +185,15 @@ impl Transaction {
         if self.touched.values().all(|touched| matches!(touched.deed, Deed::Keep)) {
             return self.confirm();
         }
-        let (mut changes, mut nonces) = (Vec::new(), Vec::new());
-        for (engine_key, Touched { info, seen, deed, nonce }) in self.touched {
-            nonces.extend(nonce);
-            changes.push(Change { info, engine_key, deed, expected: seen });
-        }
-        write::commit_under(&self.authority, &changes, || Ok(nonces), self.durability).map(drop)
+        let change = |(engine_key, Touched { info, seen, deed, version })| Change {
+            info,
+            engine_key,
+            deed,
+            expected: seen,
+            version,
+        };
+        let changes: Vec<_> = self.touched.into_iter().map(change).collect();
+        write::commit(&self.authority, &changes, self.durability).map(drop)
     }
 
     /// The commit of who has changed nothing: that everything is still as it was read, in one moment.
@@ -229,9 +234,9 @@ impl Transaction {
     /// The record as the transaction has set it, or else as it was.
     fn read(&mut self, info: &Arc<Info>, engine_key: Vec<u8>) -> Result<Option<Opened>> {
         match self.touched.get(&engine_key) {
-            Some(Touched { deed: Deed::Put(value, expires_ms), nonce: Some(nonce), .. }) => {
+            Some(Touched { deed: Deed::Put(value, expires_ms), version: Some(version), .. }) => {
                 let is_there = expires_ms.is_none_or(|expires_ms| expires_ms > self.authority.clock().wall_ms());
-                return Ok(is_there.then(|| Opened::unwritten(value, Version::of_write(nonce), *expires_ms)));
+                return Ok(is_there.then(|| Opened::unwritten(value, *version, *expires_ms)));
             }
             Some(Touched { deed: Deed::Delete, .. }) => return Ok(None),
             _ => {}
@@ -265,19 +270,19 @@ impl Transaction {
         if expected.is(version) { Ok(()) } else { Err(Error::conflict("the record is not as expected")) }
     }
 
-    /// Adds a change; one that sets a value brings the nonce for it.
+    /// Adds a change; one that sets a value says which write that will be.
     fn change<K: Key, V>(
         &mut self,
         definition: &CollectionDef<K, V>,
         draft: Draft,
-        nonce: Option<[u8; NONCE_LEN]>,
+        version: Option<Version>,
     ) -> Result<()> {
         let info = resolve(&self.authority, definition)?;
         let Change { engine_key, deed, expected, .. } = draft.finish::<K>(&self.authority, &info)?;
         if let Some(expected) = expected {
             self.check_expected(&info, &engine_key, expected)?;
         }
-        self.touch(&info, &engine_key, None, Some((deed, nonce)))
+        self.touch(&info, &engine_key, None, Some((deed, version)))
     }
 
     /// Notes what was seen of a record first, and what is to become of it last, within the limits.
@@ -286,7 +291,7 @@ impl Transaction {
         info: &Arc<Info>,
         engine_key: &[u8],
         seen: Option<Expected>,
-        deed: Option<(Deed, Option<[u8; NONCE_LEN]>)>,
+        deed: Option<(Deed, Option<Version>)>,
     ) -> Result<()> {
         let known = self.touched.get(engine_key);
         let records = self.touched.len() + usize::from(known.is_none());
@@ -298,11 +303,11 @@ impl Transaction {
             return Err(Error::invalid("a transaction has at most 65,536 records and 64 MiB of keys and values"));
         }
         self.bytes = bytes;
-        let new = || Touched { info: info.clone(), seen: None, deed: Deed::Keep, nonce: None };
+        let new = || Touched { info: info.clone(), seen: None, deed: Deed::Keep, version: None };
         let touched = self.touched.entry(engine_key.to_vec()).or_insert_with(new);
         touched.seen = touched.seen.or(seen);
-        if let Some((deed, nonce)) = deed {
-            (touched.deed, touched.nonce) = (deed, nonce);
+        if let Some((deed, version)) = deed {
+            (touched.deed, touched.version) = (deed, version);
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use crate::entropy::Entropy;
 use crate::error::{Error, Result};
 use crate::keys::Ring;
 use crate::metadata;
-use crate::seal::{self, Envelope, HiddenNames, Place, Record};
+use crate::seal::{self, Envelope, HiddenNames, Place, Record, Terms};
 
 /// Rows come in the order of their engine keys, so that the catalog says how a collection hides its keys before the
 /// first record of it comes.
@@ -40,10 +40,11 @@ impl<'r> Transplant<'r> {
             false => key.to_vec(),
         };
         let (place, nonce) = (Place { collection, engine_key: &key }, entropy.bytes()?);
+        let terms = Terms { version: None, expires_ms: record.expires_ms() };
         let envelope = match record {
-            Record::Whole(opened) => seal::seal_until(self.to, place, &nonce, opened.expires_ms(), opened.value())?,
+            Record::Whole(opened) => seal::seal_with(self.to, place, &nonce, terms, opened.value())?,
             // Its chunks come along under their own keys, which name no tenant.
-            Record::Head(head) => seal::seal_head(self.to, place, &nonce, head.expires_ms, &head.object, head.length)?,
+            Record::Head(head) => seal::seal_head(self.to, place, &nonce, terms, &head.object, head.length)?,
         };
         Ok((key, envelope))
     }

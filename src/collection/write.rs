@@ -12,7 +12,7 @@ use crate::aead::NONCE_LEN;
 use crate::engine::{Batch, Durability};
 use crate::error::{Error, ErrorKind, Result};
 use crate::keys::Ring;
-use crate::seal::{self, Place, Record, Version};
+use crate::seal::{self, Place, Record, Terms, Version};
 use crate::secret::Plaintext;
 
 /// What must be there for a conditional write to happen. A record that has expired is absent.
@@ -33,6 +33,8 @@ pub(super) struct Change {
     pub(super) engine_key: Vec<u8>,
     pub(super) deed: Deed,
     pub(super) expected: Option<Expected>,
+    /// Of a value, if somebody has been told already which write it will be.
+    pub(super) version: Option<Version>,
 }
 
 /// What becomes of a record.
@@ -55,25 +57,6 @@ const ATTEMPTS: u32 = 1024;
 /// # Errors
 /// `Conflict` if an expectation does not hold: nothing was changed. Errors of the engine: the outcome is unknown.
 pub(super) fn commit(authority: &Authority, changes: &[Change], durability: Durability) -> Result<Vec<Version>> {
-    let draw = || {
-        let mut nonces = vec![[0; NONCE_LEN]; changes.iter().filter(|change| change.value().is_some()).count()];
-        authority.entropy().fill(nonces.as_flattened_mut())?;
-        Ok(nonces)
-    };
-    commit_under(authority, changes, draw, durability)
-}
-
-/// The same, under nonces that are given: a fresh one for each change that sets a value, in order, and never used but for
-/// that value.
-///
-/// # Errors
-/// As [`commit`].
-pub(super) fn commit_under(
-    authority: &Authority,
-    changes: &[Change],
-    nonces: impl FnOnce() -> Result<Vec<[u8; NONCE_LEN]>>,
-    durability: Durability,
-) -> Result<Vec<Version>> {
     authority.check(Right::Write)?;
     let (tenant, catalog) = (authority.tenant(), authority.catalog());
     catalog.sweep()?;
@@ -95,7 +78,8 @@ pub(super) fn commit_under(
     let _collections_stay = infos.into_iter().map(|info| info.begin_write()).collect::<Result<Vec<_>>>()?;
     let mut headless = Headless::new(authority, ring, durability);
     let objects = write_chunks(&mut headless, changes)?;
-    let nonces = nonces()?;
+    let mut nonces = vec![[0; NONCE_LEN]; changes.iter().filter(|change| change.value().is_some()).count()];
+    authority.entropy().fill(nonces.as_flattened_mut())?;
     for _ in 0..ATTEMPTS {
         let mut batch = Batch::new(durability);
         // One moment for all that is compared.
@@ -113,11 +97,17 @@ pub(super) fn commit_under(
                 outcome?;
                 let done = changes.iter().filter(|change| !matches!(change.deed, Deed::Keep)).count();
                 metrics::counter!("strongroom_writes_total").increment(done as u64);
-                return Ok(nonces.iter().map(Version::of_write).collect());
+                return Ok(versions(changes, &nonces));
             }
         }
     }
     Err(Error::new(ErrorKind::Throttled, "the record is being changed too often"))
+}
+
+/// Which write every value is, in order.
+fn versions(changes: &[Change], nonces: &[[u8; NONCE_LEN]]) -> Vec<Version> {
+    let values = changes.iter().filter(|change| change.value().is_some());
+    values.zip(nonces).map(|(change, nonce)| change.version.unwrap_or(Version::of_write(nonce))).collect()
 }
 
 /// Writes the chunks of every long value, but of those that a later change of the same record replaces.
@@ -160,11 +150,12 @@ fn seal_all(
             Deed::Keep => continue,
         };
         let nonce = nonces.next().ok_or_else(|| Error::internal("a write has no nonce"))?;
+        let terms = Terms { version: change.version, expires_ms };
         let envelope = match objects.get(&number) {
-            Some(object) => object.seal_head(ring, place, nonce, expires_ms)?,
+            Some(object) => object.seal_head(ring, place, nonce, terms)?,
             // A later change of this record replaces it.
             None if change.is_chunked() => continue,
-            None => seal::seal_until(ring, place, nonce, expires_ms, value)?,
+            None => seal::seal_with(ring, place, nonce, terms, value)?,
         };
         batch.put(keyspace, change.engine_key.clone(), envelope);
     }

@@ -13,7 +13,7 @@ use crate::backup::{
     self, BackupPlan, BackupReport, BackupSummary, EscrowLock, ExportReport, TenantRestore, VerifyReport,
 };
 use crate::clock::Clock;
-use crate::directory::{Directory, Speaker, Stats};
+use crate::directory::{Directory, Speaker, Stats, in_specs};
 use crate::error::{Error, ErrorKind, Result};
 use crate::identity::Verifier;
 
@@ -74,7 +74,9 @@ impl Custody {
     /// region is not there. Nothing was made then.
     pub fn create_tenant(&self, spec: TenantSpec) -> Result<TenantSummary> {
         self.check()?;
-        Ok(TenantSummary::of(&*self.directory.create(spec.check(&*self.verifier)?, &self.identity.actor())?))
+        let newcomer = spec.check()?;
+        check_accepted(&*self.verifier, &newcomer.speakers)?;
+        Ok(TenantSummary::of(&*self.directory.create(newcomer, &self.identity.actor())?))
     }
 
     /// Makes many tenants, durably and far faster than one by one: those that share a cell share their syncs. Returns
@@ -108,8 +110,12 @@ impl Custody {
         mut progress: impl FnMut(usize, usize),
     ) -> Result<Vec<TenantSummary>> {
         self.check()?;
-        let (newcomers, by) = (check_all(specs, &*self.verifier)?, self.identity.actor());
+        let (newcomers, by) = (check_all(specs)?, self.identity.actor());
         let mut missing = &*self.directory.missing(&newcomers)?;
+        missing.iter().try_for_each(|newcomer| {
+            let place = || newcomers.iter().position(|other| other.name == newcomer.name).unwrap_or_default();
+            check_accepted(&*self.verifier, &newcomer.speakers).map_err(|error| error.at(in_specs(place())))
+        })?;
         let (total, there) = (newcomers.len(), |missing: &[_]| newcomers.len() - missing.len());
         progress(there(missing), total);
         while !missing.is_empty() {

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use super::purge::statement;
-use super::{Custody, PurgedTenant, TenantCustody, TenantSpec, TenantSummary};
+use super::{Custody, PurgedTenant, TenantCustody, TenantSpec, TenantSummary, check_accepted};
 #[cfg(feature = "backup")]
 use crate::backup::{self, BackupPlan, EscrowKey, TenantRestore};
 use crate::directory::{Fence, Proposal, ProposedChange, Purge, check_reason};
@@ -18,7 +18,8 @@ impl Custody {
     /// Whether a tenant could be made, and its name.
     pub(super) fn check_create(&self, spec: TenantSpec) -> Result<TenantName> {
         self.check()?;
-        let newcomer = spec.check(&*self.verifier)?;
+        let newcomer = spec.check()?;
+        check_accepted(&*self.verifier, &newcomer.speakers)?;
         self.directory.check_newcomer(&newcomer)?;
         Ok(newcomer.name)
     }

@@ -95,27 +95,27 @@ impl TenantSpec {
         self
     }
 
-    pub(super) fn check(self, verifier: &dyn Verifier) -> Result<Newcomer> {
+    pub(super) fn check(self) -> Result<Newcomer> {
         let Self { name, speakers, region, own_cell, policy } = self;
         let region = region.map(RegionName::new).transpose()?;
         let name = TenantName::new(name)?;
         check_speakers(&speakers)?;
-        speakers.iter().try_for_each(|speaker| check_accepted(verifier, speaker))?;
         Ok(Newcomer { name, speakers, region, own_cell, policy })
     }
 }
 
-/// Checks that somebody could ever speak as this speaker: an issuer with one slash more than its own speaks for nobody.
-pub(crate) fn check_accepted(verifier: &dyn Verifier, Speaker { issuer, tenant }: &Speaker) -> Result<()> {
-    if verifier.could_accept(issuer, tenant) {
-        return Ok(());
-    }
-    Err(Error::invalid(format!("the verifier of this store accepts no credential of {issuer:?} for {tenant:?}")))
+/// Checks that somebody could ever speak as each of these: an issuer with one slash more than its own speaks for nobody.
+pub(crate) fn check_accepted(verifier: &dyn Verifier, speakers: &[Speaker]) -> Result<()> {
+    let never = speakers.iter().find(|speaker| !verifier.could_accept(&speaker.issuer, &speaker.tenant));
+    never.map_or(Ok(()), |Speaker { issuer, tenant }| {
+        let text = format!("the verifier of this store accepts no credential of {issuer:?} for {tenant:?}");
+        Err(Error::invalid(text))
+    })
 }
 
 /// Checks each specification, and that no two are of one name.
-pub(super) fn check_all(specs: Vec<TenantSpec>, verifier: &dyn Verifier) -> Result<Vec<Newcomer>> {
-    let check = |(place, spec): (usize, TenantSpec)| spec.check(verifier).map_err(|error| error.at(in_specs(place)));
+pub(super) fn check_all(specs: Vec<TenantSpec>) -> Result<Vec<Newcomer>> {
+    let check = |(place, spec): (usize, TenantSpec)| spec.check().map_err(|error| error.at(in_specs(place)));
     let newcomers = specs.into_iter().enumerate().map(check).collect::<Result<Vec<_>>>()?;
     let mut places = HashMap::with_capacity(newcomers.len());
     for (place, newcomer) in newcomers.iter().enumerate() {

@@ -69,7 +69,8 @@ pub trait Verifier: Send + Sync + 'static {
 
     /// Whether a credential could ever be accepted in which `issuer` vouches for `tenant`, the value of its tenant claim. A
     /// tenant for which nobody could speak is not made: who that is cannot be changed later. A verifier that does not know,
-    /// because others let the tenants' users in, says yes, as this does unless it is written anew.
+    /// because others let the tenants' users in, says yes, as this does unless it is written anew. What comes back from a backup
+    /// is not asked about.
     fn could_accept(&self, issuer: &str, tenant: &str) -> bool {
         let _ = (issuer, tenant);
         true

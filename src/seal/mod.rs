@@ -22,8 +22,8 @@ mod tests;
 pub(crate) use envelope::Envelope;
 pub(crate) use names::HiddenNames;
 pub(crate) use record::{
-    Head, ObjectId, Opened, Place, Record, is_sealed_under, open, open_record, peek_generation, peek_head, reseal,
-    seal, seal_head, seal_until,
+    Head, ObjectId, Opened, Place, Record, Terms, is_sealed_under, open, open_record, peek_generation, peek_head,
+    reseal, seal, seal_head, seal_with,
 };
 pub(crate) use table::Table;
 pub use version::Version;

@@ -31,6 +31,15 @@ pub(crate) struct Place<'a> {
 /// What names the chunks of one value: fresh random bytes at every write.
 pub(crate) type ObjectId = [u8; 16];
 
+/// What a record says of itself beside its value.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Terms {
+    /// Which write it is, if somebody had to know before it was sealed; else its nonce says so.
+    pub(crate) version: Option<Version>,
+    /// In milliseconds since 1970.
+    pub(crate) expires_ms: Option<u64>,
+}
+
 /// A record, opened: its value, or the head of a value that lies elsewhere. A type of its own, so that no head is
 /// taken for an empty value.
 pub(crate) enum Record {
@@ -63,34 +72,44 @@ const IS_HEAD: u8 = 1 << 4;
 
 /// Seals a value under the newest generation. `nonce` must be fresh in all its 24 bytes.
 pub(crate) fn seal(ring: &Ring, place: Place<'_>, nonce: &[u8; NONCE_LEN], value: &[u8]) -> Result<Envelope> {
-    seal_until(ring, place, nonce, None, value)
+    seal_with(ring, place, nonce, Terms::default(), value)
 }
 
-/// The same, of a record that may expire: in milliseconds since 1970.
-pub(crate) fn seal_until(
+/// The same, with what the record says beside its value.
+pub(crate) fn seal_with(
     ring: &Ring,
     place: Place<'_>,
     nonce: &[u8; NONCE_LEN],
-    expires_ms: Option<u64>,
+    terms: Terms,
     value: &[u8],
 ) -> Result<Envelope> {
-    let expires = expires_ms.map(u64::to_be_bytes);
-    let (flags, expires) = expires.as_ref().map_or((0, &[][..]), |expires| (HAS_EXPIRY, expires));
-    seal_plaintext(ring, ring.write_generation(), place, nonce, &[&[flags], expires, value])
+    seal_new(ring, place, nonce, 0, terms, [value, &[]])
 }
 
-/// Seals the head of a record whose value of `length` bytes lies in the chunks of `object`, and which may expire.
+/// Seals the head of a record whose value of `length` bytes lies in the chunks of `object`.
 pub(crate) fn seal_head(
     ring: &Ring,
     place: Place<'_>,
     nonce: &[u8; NONCE_LEN],
-    expires_ms: Option<u64>,
+    terms: Terms,
     object: &ObjectId,
     length: u64,
 ) -> Result<Envelope> {
-    let expires = expires_ms.map(u64::to_be_bytes);
-    let (flags, expires) = expires.as_ref().map_or((0, &[][..]), |expires| (HAS_EXPIRY, expires));
-    let plaintext: [&[u8]; 4] = [&[IS_HEAD | flags], expires, object, &length.to_be_bytes()];
+    seal_new(ring, place, nonce, IS_HEAD, terms, [object, &length.to_be_bytes()])
+}
+
+fn seal_new(
+    ring: &Ring,
+    place: Place<'_>,
+    nonce: &[u8; NONCE_LEN],
+    kind: u8,
+    Terms { version, expires_ms }: Terms,
+    rest: [&[u8]; 2],
+) -> Result<Envelope> {
+    let (version, expires) = (version.map(|version| version.0), expires_ms.map(u64::to_be_bytes));
+    let (version_flag, version) = version.as_ref().map_or((0, &[][..]), |version| (HAS_VERSION, version));
+    let (expiry_flag, expires) = expires.as_ref().map_or((0, &[][..]), |expires| (HAS_EXPIRY, expires));
+    let plaintext = [&[kind | version_flag | expiry_flag], version, expires, rest[0], rest[1]];
     seal_plaintext(ring, ring.write_generation(), place, nonce, &plaintext)
 }
 

@@ -27,7 +27,8 @@ fn sealed(ring: &Ring, place: Place<'_>, value: &[u8]) -> Vec<u8> {
 }
 
 fn sealed_until(ring: &Ring, place: Place<'_>, expires_ms: Option<u64>, value: &[u8]) -> Vec<u8> {
-    seal_until(ring, place, &[7; NONCE_LEN], expires_ms, value).unwrap().into_bytes()
+    let terms = Terms { version: None, expires_ms };
+    seal_with(ring, place, &[7; NONCE_LEN], terms, value).unwrap().into_bytes()
 }
 
 fn ring_of(input: &Value) -> Ring {
@@ -44,26 +45,24 @@ fn envelopes_are_the_references() {
         let (nonce, envelope) = (array(&input["nonce"]), hex(&output["envelope"]));
         let plaintext = hex(&output["plaintext"]);
         assert_eq!(seal_for_tests(&ring, ring.write_generation(), place, &nonce, &plaintext), envelope);
-        let (flags, expires_ms) = (&input["flags"], input["expires"].as_u64());
-        if *flags == 0 || *flags == 2 {
-            let value = hex(&input["value"]);
-            assert_eq!(seal_until(&ring, place, &nonce, expires_ms, &value).unwrap().into_bytes(), envelope);
-        }
-        let version = Version::of_write(&input["version"].as_str().map_or(nonce, |_| array(&input["version"])));
+        let expires_ms = input["expires"].as_u64();
+        let told = input["version"].as_str().map(|_| Version::of_write(&array(&input["version"])));
+        let terms = Terms { version: told, expires_ms };
+        let version = told.unwrap_or(Version::of_write(&nonce));
         let record = open_record(&ring, place, envelope.clone()).unwrap();
         assert_eq!((record.version(), record.expires_ms()), (version, expires_ms), "{}", entry["name"]);
         match record {
             Record::Whole(opened) => {
                 assert_eq!(opened.value(), hex(&input["value"]), "{}", entry["name"]);
                 assert_eq!((opened.version(), &input["head"]), (version, &Value::Null));
+                let sealed = seal_with(&ring, place, &nonce, terms, opened.value()).unwrap();
+                assert_eq!(sealed.into_bytes(), envelope);
             }
             Record::Head(head) => {
                 let (object, length) = (array(&input["head"]["object"]), input["head"]["length"].as_u64().unwrap());
                 assert_eq!((head.object, head.length, head.version), (object, length, version), "{}", entry["name"]);
-                if *flags == 16 || *flags == 18 {
-                    let head = seal_head(&ring, place, &nonce, expires_ms, &object, length).unwrap();
-                    assert_eq!(head.into_bytes(), envelope);
-                }
+                let head = seal_head(&ring, place, &nonce, terms, &object, length).unwrap();
+                assert_eq!(head.into_bytes(), envelope);
             }
         }
     }

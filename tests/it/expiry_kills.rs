@@ -63,7 +63,7 @@ fn found(room: &Strongroom) -> Vec<u64> {
     keys
 }
 
-/// Goes on a second at a time, as the store does by itself, until all is gone that has expired.
+/// Goes on an hour at a time, after which a tenant is looked through again, until all is gone that has expired.
 fn collect(room: &Strongroom, clock: &ManualClock) {
     for _ in 0..100 {
         clock.set_wall_ms(START_MS);

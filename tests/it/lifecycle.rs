@@ -66,13 +66,15 @@ impl Verifier for OfOneIssuer {
 #[test]
 fn a_tenant_for_which_nobody_could_ever_speak_is_not_made() {
     let folder = tempfile::tempdir().unwrap();
-    let open = |issuer: &str| {
+    let open = |issuers: &[&str]| {
         let roots = LocalRoots::open_with_root(folder.path().join("keys"), "service").unwrap();
-        Strongroom::in_memory(roots, Arc::new(OfOneIssuer)).service_speaker(issuer, "service").open()
+        let room = Strongroom::in_memory(roots, Arc::new(OfOneIssuer));
+        issuers.iter().fold(room, |room, issuer| room.service_speaker(*issuer, "service")).open()
     };
-    let error = open(OTHER_ISSUER).unwrap_err();
+    let error = open(&[OTHER_ISSUER]).unwrap_err();
     assert!(error.kind() == ErrorKind::Invalid && error.to_string().contains(OTHER_ISSUER), "{error}");
-    let room = open(ISSUER).unwrap();
+    assert!(open(&[]).is_ok(), "a store without that door");
+    let room = open(&[OTHER_ISSUER, ISSUER]).expect("one is enough");
     let strange = [
         TenantSpec::new("contoso", format!("{ISSUER}/"), "contoso"),
         TenantSpec::new("contoso", ISSUER, "contoso").speaker(OTHER_ISSUER, "contoso"),

@@ -244,7 +244,6 @@ fn tenants_are_named_by_the_rule_only() {
     });
 }
 
-/// The outcomes of a writer, of a reader and of dropping.
 #[test]
 fn collections_are_named_by_the_rule_only() {
     on_both(|room| {

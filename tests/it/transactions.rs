@@ -165,7 +165,7 @@ fn whoever_puts_knows_what_version_it_is() {
         assert!(versions[1] != versions[2] && !versions.contains(&first), "one that was replaced has had one too");
 
         let (mut tries, mut put) = (0, Vec::new());
-        let last = session.transact(|transaction| -> Result<Version> {
+        let last = session.transact(|transaction| -> Result<(Version, Version)> {
             transaction.get(&COUNTS, &2)?;
             let before = transaction.put(&COUNTS, &3, &30)?;
             let after = transaction.put(&COUNTS, &3, &31)?;
@@ -176,10 +176,11 @@ fn whoever_puts_knows_what_version_it_is() {
                 set(session, 2, 22);
             }
             tries += 1;
-            transaction.put(&FILES, &2, &vec![8; 600_000])?;
-            Ok(after)
+            Ok((after, transaction.put(&FILES, &2, &vec![8; 600_000])?))
         });
-        assert_eq!((last.unwrap(), put.len()), (version(3), 2));
+        let (last, long) = last.unwrap();
+        assert_eq!((last, long), (version(3), files.entry(&2).unwrap().unwrap().version()));
+        assert_eq!(put.len(), 2);
         assert!(put[0] != put[1], "no two attempts write as one");
         counts.put_if(&3, &32, put[1]).unwrap();
         assert_eq!(files.get(&2).unwrap(), Some(vec![8; 600_000]));

@@ -131,7 +131,9 @@ fn what_does_not_authenticate_stays_for_those_who_read_it() {
     let found = world.look();
     let (engine, mut batch) = (world.tenant.writer().unwrap(), Batch::new(Durability::Buffered));
     let other = Place { collection: 256, engine_key: b"elsewhere" };
-    let moved = seal::seal_until(&world.ring(), other, &[7; 24], Some(1), b"value").unwrap();
+    let moved =
+        seal::seal_with(&world.ring(), other, &[7; 24], seal::Terms { version: None, expires_ms: Some(1) }, b"value")
+            .unwrap();
     batch.put(world.tenant.keyspace(), found[0].key.clone(), moved);
     engine.apply(batch).unwrap();
     world.collect();

@@ -19,7 +19,7 @@ pub(super) trait Profile: Send + Sync + 'static {
 
     /// Whether a token of `issuer` could ever be accepted that is of `tenant`.
     fn could_accept(&self, issuer: &str, tenant: &str) -> bool {
-        self.speaks_as(issuer) && self.tenants().is_none_or(|tenants| tenants.contains(tenant))
+        self.speaks_as(issuer) && is_name(tenant) && self.tenants().is_none_or(|tenants| tenants.contains(tenant))
     }
 
     /// The service that the tokens must be for.
@@ -68,10 +68,11 @@ pub(super) fn name<'a>(
     if name.is_empty() {
         return Err(missing);
     }
-    if name.len() > CLAIM_NAME_MAX_LEN || name.chars().any(char::is_control) {
-        return Err(malformed);
-    }
-    Ok(name)
+    if is_name(name) { Ok(name) } else { Err(malformed) }
+}
+
+fn is_name(text: &str) -> bool {
+    (1..=CLAIM_NAME_MAX_LEN).contains(&text.len()) && !text.chars().any(char::is_control)
 }
 
 /// The scopes in `claim`: one text with spaces between them (RFC 8693, section 4.2), or a list.

@@ -105,7 +105,7 @@ fn heads_of_impossible_lengths_are_refused() {
     let object: ObjectId = world.chunk_keys()[0][8..24].try_into().unwrap();
     let put_head = |length: u64| {
         let place = Place { collection: FIRST_ID, engine_key: &key };
-        let head = seal::seal_head(&ring, place, &[9; NONCE_LEN], None, &object, length).unwrap();
+        let head = seal::seal_head(&ring, place, &[9; NONCE_LEN], seal::Terms::default(), &object, length).unwrap();
         world.edit("contoso", |batch, keyspace| batch.put(keyspace, key.clone(), head));
     };
     let impossible = [0, 1, CHUNK_LEN as u64, VALUE_MAX_LEN as u64 + 1, u64::from(u32::MAX) + 1, u64::MAX];
@@ -129,7 +129,8 @@ fn a_head_in_the_place_of_a_chunk_is_refused() {
     let ring = world.tenant("contoso").ring().unwrap();
     let key = world.chunk_keys().remove(1);
     let place = Place { collection: CHUNKS, engine_key: &key };
-    let head = seal::seal_head(&ring, place, &[9; NONCE_LEN], None, &[1; 16], 2 * CHUNK_LEN as u64).unwrap();
+    let head =
+        seal::seal_head(&ring, place, &[9; NONCE_LEN], seal::Terms::default(), &[1; 16], 2 * CHUNK_LEN as u64).unwrap();
     world.edit("contoso", |batch, keyspace| batch.put(keyspace, key.clone(), head));
     assert_eq!(refusal(&files, "k"), ErrorKind::Tampered);
 }

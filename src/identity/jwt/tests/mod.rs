@@ -134,6 +134,7 @@ fn a_verifier_knows_whom_it_could_ever_accept() {
         (issuer_of(TENANT), VICTIM, "an issuer of Entra ID speaks for its own tenant"),
         (TEMPLATE.to_owned(), "{tenantid}", "a template is no issuer"),
         (issuer_of("contoso"), "contoso", "a tenant of Entra ID is a GUID"),
+        (FABRIKAM.to_owned(), &"f".repeat(257), "longer than any token may say"),
     ];
     for (issuer, tenant, why) in never {
         assert!(!could_accept(&issuer, tenant), "{why}");
