@@ -11,6 +11,9 @@ const token = {
   drop: () => sessionStorage.removeItem("token"),
 };
 
+// The answer to what somebody has asked who has signed out since. Nothing comes of it.
+class Overtaken extends Error {}
+
 class Refused extends Error {
   constructor(status, detail) {
     super(detail);
@@ -18,22 +21,33 @@ class Refused extends Error {
   }
 }
 
-async function call(method, path, { body, headers } = {}) {
-  const sent = { ...headers };
-  if (token.get()) sent.authorization = `Bearer ${token.get()}`;
+// What comes back is there whole: its headers, and `content`, as "text" or "blob".
+async function call(method, path, { body, headers, as = "text" } = {}) {
+  const [sent, bearer] = [{ ...headers }, token.get()];
+  if (bearer) sent.authorization = `Bearer ${bearer}`;
   if (body !== undefined) sent["content-type"] = "application/json";
-  let answer;
+  let answer, content;
   try {
     answer = await fetch(path, { method, headers: sent, body: body === undefined ? undefined : JSON.stringify(body) });
+    content = await (answer.ok ? answer[as]() : answer.text());
   } catch {
-    throw new Refused(0, "The service does not answer.");
+    answer = null;
   }
-  if (answer.ok) return answer;
-  const problem = await answer.json().catch(() => ({}));
-  throw new Refused(answer.status, problem.detail || `The service answers ${answer.status}.`);
+  if (token.get() !== bearer) throw new Overtaken();
+  if (!answer) throw new Refused(0, "The service does not answer.");
+  if (answer.ok) return { headers: answer.headers, content };
+  throw new Refused(answer.status, detailOf(content) || `The service answers ${answer.status}.`);
 }
 
-const json = async (...request) => (await call(...request)).json();
+function detailOf(problem) {
+  try {
+    return JSON.parse(problem).detail;
+  } catch {
+    return "";
+  }
+}
+
+const json = async (...request) => JSON.parse((await call(...request)).content);
 const folderPath = (folder) => `/t/${encodeURIComponent(state.tenant)}/folders/${encodeURIComponent(folder)}`;
 const messagePath = (folder, id) => `${folderPath(folder)}/messages/${id}`;
 
@@ -52,6 +66,7 @@ function say(where, text) {
 }
 
 function explain(error) {
+  if (error instanceof Overtaken) return;
   if (!(error instanceof Refused)) throw error;
   if (error.status === 401 && token.get()) {
     signOut();
@@ -187,6 +202,11 @@ async function list(after) {
   if (after) query.set("after", after);
   const [folder, isNewest] = [state.folder, overtake("list")];
   at("list-view").ariaBusy = true;
+  if (!after) {
+    // Nobody asks for more of what the list showed before.
+    state.next = null;
+    at("more").hidden = true;
+  }
   let page;
   try {
     page = await json("GET", `${folderPath(folder)}/messages?${query}`);
@@ -214,19 +234,25 @@ function row(message, folder) {
     element("span", { className: "files", textContent: files }),
     element("span", { className: "start", dir: "auto", textContent: message.excerpt }));
   if (!message.seen) button.append(element("span", { className: "unseen", textContent: "not read yet" }));
-  button.addEventListener("click", () => openMessage(folder, message.id, button).catch(explain));
+  button.addEventListener("click", () => openMessage(folder, message.id).catch(explain));
+  button.dataset.id = message.id;
+  if (state.open && state.open.id === message.id) button.setAttribute("aria-current", "true");
   return element("li", { className: message.seen ? "" : "new" }, button);
 }
 
+// The row of a message in the list as it is now, if it is there.
+const rowOf = ({ id }) => at("messages").querySelector(`[data-id="${CSS.escape(id)}"]`);
+
 // --- One message
 
-async function openMessage(folder, id, button) {
+async function openMessage(folder, id) {
   say("notice", "");
   const [path, isNewest] = [messagePath(folder, id), overtake("message")];
   let answer;
   try {
     answer = await call("GET", path);
   } catch (error) {
+    if (!isNewest()) return;
     // It has expired, or somebody has moved it: what the list shows is of before.
     if (error.status === 404) {
       await list();
@@ -234,12 +260,12 @@ async function openMessage(folder, id, button) {
     }
     throw error;
   }
-  const message = await answer.json();
   if (!isNewest()) return;
-  const open = { path, tag: answer.headers.get("etag"), button, change: Promise.resolve() };
+  const message = JSON.parse(answer.content);
+  const open = { id, path, tag: answer.headers.get("etag"), change: Promise.resolve() };
   state.open = open;
   for (const other of at("messages").querySelectorAll("[aria-current]")) other.removeAttribute("aria-current");
-  button.setAttribute("aria-current", "true");
+  rowOf(open)?.setAttribute("aria-current", "true");
   at("subject").textContent = message.subject || "(no subject)";
   at("from").textContent = message.from;
   at("to").textContent = message.to;
@@ -265,7 +291,7 @@ function attachment(path, file) {
 
 // A link cannot carry the token, so the file is fetched with it and handed to the browser.
 async function save(path, name) {
-  const address = URL.createObjectURL(await (await call("GET", path)).blob());
+  const address = URL.createObjectURL((await call("GET", path, { as: "blob" })).content);
   element("a", { href: address, download: name }).click();
   setTimeout(() => URL.revokeObjectURL(address), 10_000);
 }
@@ -282,8 +308,10 @@ function change(open, method, path = "", body = undefined) {
 
 async function mark(open, seen) {
   await change(open, "PATCH", "", { seen });
-  open.button.parentElement.className = seen ? "" : "new";
-  for (const hint of open.button.querySelectorAll(".unseen")) hint.remove();
+  const button = rowOf(open);
+  if (!button) return;
+  button.parentElement.className = seen ? "" : "new";
+  for (const hint of button.querySelectorAll(".unseen")) hint.remove();
 }
 
 function closeMessage() {
@@ -293,34 +321,37 @@ function closeMessage() {
   document.querySelector(".columns").classList.remove("reading");
 }
 
-async function finish(said) {
-  closeMessage();
+// After a change of a message: it is closed, unless somebody reads another one by now.
+async function finish(open, said) {
+  if (state.open === open) closeMessage();
   await list();
   say("notice", said);
   at("folder-title").focus();
 }
 
 on("close", "click", async () => {
-  const { button } = state.open;
+  const button = rowOf(state.open);
   closeMessage();
-  button.removeAttribute("aria-current");
-  (button.isConnected ? button : at("folder-title")).focus();
+  if (button) button.removeAttribute("aria-current");
+  (button || at("folder-title")).focus();
 });
 
 on("unread", "click", async () => {
-  await mark(state.open, false);
-  await finish("Marked as unread.");
+  const { open } = state;
+  await mark(open, false);
+  await finish(open, "Marked as unread.");
 });
 
 on("move", "submit", async () => {
-  const to = at("target").value;
-  await change(state.open, "POST", "/move", { to });
-  await finish(`Moved to ${to}.`);
+  const [{ open }, to] = [state, at("target").value];
+  await change(open, "POST", "/move", { to });
+  await finish(open, `Moved to ${to}.`);
 });
 
 on("delete", "click", async () => {
-  await change(state.open, "DELETE");
-  await finish("Deleted.");
+  const { open } = state;
+  await change(open, "DELETE");
+  await finish(open, "Deleted.");
 });
 
 // --- Writing

@@ -242,27 +242,32 @@ impl Mailbox {
     }
 
     /// Moves a message to another folder, where it has the same slot, in one transaction: however often and by however many
-    /// it is asked for, the message is in one folder. Asking again for what has been done changes nothing. Returns its
-    /// version there.
+    /// it is asked for, the message is in one folder. Returns its version there; `None` if it was there already, and nothing
+    /// was changed: of what version it is by now, whoever asks has not seen.
     ///
     /// # Errors
     /// `NotFound` if it is in neither folder, `Conflict` if it is of another version than expected.
-    pub async fn move_to(&self, from: &str, slot: Slot, to: &str, expected: Option<Version>) -> Result<Version> {
+    pub async fn move_to(
+        &self,
+        from: &str,
+        slot: Slot,
+        to: &str,
+        expected: Option<Version>,
+    ) -> Result<Option<Version>> {
         let (from, to) = (slot.in_folder(self.number(from).await?), slot.in_folder(self.number(to).await?));
         let moving = self.session.transact(move |transaction| {
             let Some(found) = transaction.entry(&LETTERS, &from)? else {
-                let moved = transaction.entry(&LETTERS, &to)?.ok_or_else(no_such_letter)?;
-                return Ok(moved.version());
+                return if transaction.contains(&LETTERS, &to)? { Ok(None) } else { Err(no_such_letter()) };
             };
             if let Some(expected) = expected {
                 transaction.expect(&LETTERS, &from, expected)?;
             }
             if from == to {
-                return Ok(found.version());
+                return Ok(None);
             }
             transaction.delete(&LETTERS, &from)?;
             let options = PutOptions::new().expires_as(found.expires_at());
-            transaction.put_with(&LETTERS, &to, found.value(), options)
+            transaction.put_with(&LETTERS, &to, found.value(), options).map(Some)
         });
         moving.await
     }

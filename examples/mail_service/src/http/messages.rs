@@ -166,7 +166,8 @@ pub async fn move_to(
     let (Moving { to }, slot) = (read_json(&body)?, slot(&id)?);
     let expected = IfMatch::of(&headers)?.version();
     let version = caller.mailbox.move_to(&folder, slot, &to, expected).await.map_err(Problem::of_conditional)?;
-    let headers = [(header::LOCATION, location(&tenant, &to, slot)?), (header::ETAG, etag::tag(version))];
+    let mut headers = HeaderMap::from_iter([(header::LOCATION, location(&tenant, &to, slot)?)]);
+    headers.extend(version.map(|version| (header::ETAG, etag::tag(version))));
     Ok((StatusCode::NO_CONTENT, headers).into_response())
 }
 
