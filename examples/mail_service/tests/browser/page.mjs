@@ -310,7 +310,8 @@ try {
     assert.deepEqual(changes, [], "nor marks anything");
     await shot("13-reader");
     await page.reload();
-    await page.getByRole("button", { name: "Write" }).waitFor();
+    await settled();
+    assert.equal(await page.getByRole("button", { name: "Write" }).count(), 1, "the control");
   });
 
   await step("a token that has ended leads back to signing in", async () => {
