@@ -18,7 +18,11 @@ let context;
 let steps = 0;
 
 async function step(promise, work) {
-  await work();
+  let timer;
+  const tooLong = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`not within two minutes: ${promise}`)), 120_000);
+  });
+  await Promise.race([work(), tooLong]).finally(() => clearTimeout(timer));
   steps += 1;
   console.log(`ok ${steps} - ${promise}`);
 }
@@ -54,14 +58,16 @@ try {
     await page.getByLabel("Password").fill(password);
     await page.getByRole("button", { name: "Sign in" }).click();
   };
-  // Keeps the answer to the next request of such an address back, until what it returns is called.
+  // Keeps the answer to the next request of such an address back: `taken` when there is one, until `show` is called.
   const hold = async (address) => {
-    let [release, shown, isTaken] = [null, null, false];
+    let release, shown, take, isTaken = false;
     const held = new Promise((resolve) => { release = resolve; });
+    const taken = new Promise((resolve) => { take = resolve; });
     const isShown = new Promise((resolve, reject) => { shown = [resolve, reject]; });
     const handler = async (route) => {
       if (isTaken) return route.fallback();
       isTaken = true;
+      take();
       const answered = route.fetch().then(async (response) => {
         await held;
         await route.fulfill({ response });
@@ -71,13 +77,14 @@ try {
     // Whoever asks for it hears of a failure; a step that has failed before that has said enough.
     isShown.catch(() => {});
     await page.route(address, handler);
-    return async () => {
+    const show = async () => {
       release();
       await isShown;
       await page.unroute(address, handler);
       // The page has had its turn.
       await page.evaluate(() => new Promise((resolve) => { setTimeout(resolve, 100); }));
     };
+    return { taken, show };
   };
   const about = (subject) => page.locator("#messages .about").getByText(subject);
   // What the list shows is what was asked for last.
@@ -199,14 +206,16 @@ try {
   await step("an answer that comes too late is not shown", async () => {
     const late = await hold(/messages\/[0-9a-f]+$/);
     await about("会議").click();
+    await late.taken;
     await about("Welcome to contoso").click();
     await page.locator("#text").getByText("nobody else").waitFor();
-    await late();
+    await late.show();
     assert.equal(await page.locator("#subject").textContent(), "Welcome to contoso");
     const lateList = await hold(/inbox\/messages\?/);
     await page.getByRole("navigation").getByRole("button", { name: "inbox", exact: true }).click();
+    await lateList.taken;
     await folder("archive");
-    await lateList();
+    await lateList.show();
     assert.equal(await rows.count(), 0, "of the inbox, in the archive");
     await folder("inbox");
   });
@@ -272,10 +281,11 @@ try {
     await page.getByLabel("New folder").fill("Too late");
     await page.getByRole("button", { name: "Make" }).click();
     await page.getByRole("navigation").getByRole("button", { name: "inbox", exact: true }).click();
+    for (const one of late) await one.taken;
     await page.getByRole("button", { name: "Sign out" }).click();
     await notice.getByText("Signed out.").waitFor();
     page.on("download", (download) => downloads.push(download.suggestedFilename()));
-    for (const show of late) await show();
+    for (const one of late) await one.show();
     assert.equal(await notice.textContent(), "Signed out.");
     assert.deepEqual(downloads, []);
     const left = await page.evaluate(() => document.documentElement.outerHTML + JSON.stringify({ ...sessionStorage, ...localStorage }));
