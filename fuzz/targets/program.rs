@@ -196,8 +196,17 @@ impl World {
             .unwrap();
         }
         let outcome = batch.commit().map_err(|error| error.kind());
-        assert_eq!(outcome, if all_hold { Ok(()) } else { Err(ErrorKind::Conflict) });
-        if all_hold {
+        let puts = changes.iter().filter(|(_, _, value, _)| value.is_some()).count();
+        assert_eq!(outcome.as_ref().map(Vec::len), if all_hold { Ok(puts) } else { Err(&ErrorKind::Conflict) });
+        if let Ok(versions) = outcome {
+            let mut versions = versions.into_iter();
+            let told: Vec<_> = changes.iter().map(|change| change.2.as_ref().and_then(|_| versions.next())).collect();
+            for (place, (ordered, name, ..)) in changes.iter().enumerate() {
+                let target = Target { second_tenant, ordered: *ordered };
+                let is_last = !changes[place + 1..].iter().any(|(o, n, ..)| o == ordered && key(*n) == key(*name));
+                let found = self.collection(target).entry(&key(*name)).unwrap().map(|entry| entry.version());
+                assert!(!is_last || found == told[place], "the version is the one that was told");
+            }
             for (ordered, name, value, _) in changes {
                 let target = Target { second_tenant, ordered };
                 match self.collection(target).entry(&key(name)).unwrap() {
