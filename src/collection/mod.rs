@@ -47,7 +47,7 @@ use crate::clock;
 use crate::engine::Reader;
 use crate::error::{Error, Result};
 use crate::keys::Ring;
-use crate::seal::{self, HiddenNames, Opened, Place, Record, Version};
+use crate::seal::{self, HiddenNames, Opened, Place, Record, Terms, Version};
 use crate::secret::Plaintext;
 use catalog::Info;
 use write::{Change, Deed};
@@ -342,6 +342,8 @@ struct Draft {
     components: key::Components,
     value: Option<Plaintext>,
     options: PutOptions,
+    /// Of a value, if somebody is told at once which write it will be.
+    version: Option<Version>,
 }
 
 impl Draft {
@@ -353,15 +355,16 @@ impl Draft {
     ) -> Result<Self> {
         let components = key::Components::of::<K>(key, definition.separator)?;
         let value = value.map(|value| (definition.codec.encode)(value)).transpose()?;
-        Ok(Self { components, value, options })
+        Ok(Self { components, value, options, version: None })
     }
 
     fn finish<K: Key>(self, authority: &Authority, info: &Arc<Info>) -> Result<Change> {
         authority.check(Right::Write)?;
         let engine_key = engine_key::<K>(&*authority.tenant().ring()?, info, &self.components)?;
         let expires_ms = self.options.expires_ms(authority.clock())?;
-        let deed = self.value.map_or(Deed::Delete, |value| Deed::Put(value, expires_ms));
-        Ok(Change { info: info.clone(), engine_key, deed, expected: self.options.expected, version: None })
+        let terms = Terms { version: self.version, expires_ms };
+        let deed = self.value.map_or(Deed::Delete, |value| Deed::Put(value, terms));
+        Ok(Change { info: info.clone(), engine_key, deed, expected: self.options.expected })
     }
 }
 

@@ -16,7 +16,7 @@ use super::{Draft, Entry, chunks, engine_key, resolve};
 use crate::access::Right;
 use crate::engine::{Durability, View};
 use crate::error::{Error, ErrorKind, Result};
-use crate::seal::{self, Opened, Place, Record, Version};
+use crate::seal::{self, Opened, Place, Record, Terms, Version};
 
 /// How often a transaction is tried whose reads somebody else has changed.
 const ATTEMPTS: u32 = 32;
@@ -72,8 +72,6 @@ struct Touched {
     /// What was there in the snapshot, if that was asked.
     seen: Option<Expected>,
     deed: Deed,
-    /// Of a value that is set: told at once. The nonce under which it is sealed is drawn when it is.
-    version: Option<Version>,
 }
 
 impl Transaction {
@@ -153,8 +151,9 @@ impl Transaction {
         options: PutOptions,
     ) -> Result<Version> {
         let draft = Draft::new(collection, key, Some(value), options)?;
+        // Told at once. The nonce under which the value is sealed is drawn when it is.
         let version = Version::of_write(&self.authority.entropy().bytes()?);
-        self.change(collection, draft, Some(version))?;
+        self.change(collection, Draft { version: Some(version), ..draft })?;
         Ok(version)
     }
 
@@ -163,7 +162,7 @@ impl Transaction {
     /// # Errors
     /// As [`put`](Self::put).
     pub fn delete<K: Key, V>(&mut self, collection: &CollectionDef<K, V>, key: &K::Ref<'_>) -> Result<()> {
-        self.change(collection, Draft::new(collection, key, None, PutOptions::new())?, None)
+        self.change(collection, Draft::new(collection, key, None, PutOptions::new())?)
     }
 
     /// How durable the changes are when [`commit`](Self::commit) returns; [`Durability::Synced`] unless said here,
@@ -185,13 +184,7 @@ impl Transaction {
         if self.touched.values().all(|touched| matches!(touched.deed, Deed::Keep)) {
             return self.confirm();
         }
-        let change = |(engine_key, Touched { info, seen, deed, version })| Change {
-            info,
-            engine_key,
-            deed,
-            expected: seen,
-            version,
-        };
+        let change = |(engine_key, Touched { info, seen, deed })| Change { info, engine_key, deed, expected: seen };
         let changes: Vec<_> = self.touched.into_iter().map(change).collect();
         write::commit(&self.authority, &changes, self.durability).map(drop)
     }
@@ -233,13 +226,14 @@ impl Transaction {
 
     /// The record as the transaction has set it, or else as it was.
     fn read(&mut self, info: &Arc<Info>, engine_key: Vec<u8>) -> Result<Option<Opened>> {
-        match self.touched.get(&engine_key) {
-            Some(Touched { deed: Deed::Put(value, expires_ms), version: Some(version), .. }) => {
+        match self.touched.get(&engine_key).map(|touched| &touched.deed) {
+            Some(Deed::Put(value, Terms { version, expires_ms })) => {
+                let version = version.ok_or_else(|| Error::internal("a value of a transaction has no version"))?;
                 let is_there = expires_ms.is_none_or(|expires_ms| expires_ms > self.authority.clock().wall_ms());
-                return Ok(is_there.then(|| Opened::unwritten(value, *version, *expires_ms)));
+                return Ok(is_there.then(|| Opened::unwritten(value, version, *expires_ms)));
             }
-            Some(Touched { deed: Deed::Delete, .. }) => return Ok(None),
-            _ => {}
+            Some(Deed::Delete) => return Ok(None),
+            Some(Deed::Keep) | None => {}
         }
         let read = self.look(info, &engine_key).and_then(|record| {
             let Some((record, view)) = record.zip(self.view.as_deref()) else { return Ok(None) };
@@ -270,44 +264,32 @@ impl Transaction {
         if expected.is(version) { Ok(()) } else { Err(Error::conflict("the record is not as expected")) }
     }
 
-    /// Adds a change; one that sets a value says which write that will be.
-    fn change<K: Key, V>(
-        &mut self,
-        definition: &CollectionDef<K, V>,
-        draft: Draft,
-        version: Option<Version>,
-    ) -> Result<()> {
+    /// Adds a change that has been drafted.
+    fn change<K: Key, V>(&mut self, definition: &CollectionDef<K, V>, draft: Draft) -> Result<()> {
         let info = resolve(&self.authority, definition)?;
         let Change { engine_key, deed, expected, .. } = draft.finish::<K>(&self.authority, &info)?;
         if let Some(expected) = expected {
             self.check_expected(&info, &engine_key, expected)?;
         }
-        self.touch(&info, &engine_key, None, Some((deed, version)))
+        self.touch(&info, &engine_key, None, Some(deed))
     }
 
     /// Notes what was seen of a record first, and what is to become of it last, within the limits.
-    fn touch(
-        &mut self,
-        info: &Arc<Info>,
-        engine_key: &[u8],
-        seen: Option<Expected>,
-        deed: Option<(Deed, Option<Version>)>,
-    ) -> Result<()> {
+    fn touch(&mut self, info: &Arc<Info>, engine_key: &[u8], seen: Option<Expected>, deed: Option<Deed>) -> Result<()> {
         let known = self.touched.get(engine_key);
         let records = self.touched.len() + usize::from(known.is_none());
         let before = known.map_or(0, |known| engine_key.len() + known.deed.len());
-        let after = deed.as_ref().map(|(deed, _)| deed).or(known.map(|known| &known.deed));
-        let after = engine_key.len() + after.map_or(0, Deed::len);
+        let after = engine_key.len() + deed.as_ref().or(known.map(|known| &known.deed)).map_or(0, Deed::len);
         let bytes = self.bytes - before + after;
         if records > CHANGES_MAX || bytes > BYTES_MAX {
             return Err(Error::invalid("a transaction has at most 65,536 records and 64 MiB of keys and values"));
         }
         self.bytes = bytes;
-        let new = || Touched { info: info.clone(), seen: None, deed: Deed::Keep, version: None };
+        let new = || Touched { info: info.clone(), seen: None, deed: Deed::Keep };
         let touched = self.touched.entry(engine_key.to_vec()).or_insert_with(new);
         touched.seen = touched.seen.or(seen);
-        if let Some((deed, version)) = deed {
-            (touched.deed, touched.version) = (deed, version);
+        if let Some(deed) = deed {
+            touched.deed = deed;
         }
         Ok(())
     }

@@ -33,14 +33,12 @@ pub(super) struct Change {
     pub(super) engine_key: Vec<u8>,
     pub(super) deed: Deed,
     pub(super) expected: Option<Expected>,
-    /// Of a value, if somebody has been told already which write it will be.
-    pub(super) version: Option<Version>,
 }
 
 /// What becomes of a record.
 pub(super) enum Deed {
-    /// It is set, until it expires, if it does: in milliseconds since 1970.
-    Put(Plaintext, Option<u64>),
+    /// It is set. Which write that will be is in the terms if somebody has been told already.
+    Put(Plaintext, Terms),
     Delete,
     /// Nothing, but what was expected of it holds when all else happens.
     Keep,
@@ -106,8 +104,8 @@ pub(super) fn commit(authority: &Authority, changes: &[Change], durability: Dura
 
 /// Which write every value is, in order.
 fn versions(changes: &[Change], nonces: &[[u8; NONCE_LEN]]) -> Vec<Version> {
-    let values = changes.iter().filter(|change| change.value().is_some());
-    values.zip(nonces).map(|(change, nonce)| change.version.unwrap_or(Version::of_write(nonce))).collect()
+    let terms = changes.iter().filter_map(Change::terms);
+    terms.zip(nonces).map(|(terms, nonce)| terms.version.unwrap_or(Version::of_write(nonce))).collect()
 }
 
 /// Writes the chunks of every long value, but of those that a later change of the same record replaces.
@@ -141,8 +139,8 @@ fn seal_all(
         if change.compares() {
             replace(authority, ring, place, change, now_ms, batch)?;
         }
-        let (value, expires_ms) = match &change.deed {
-            Deed::Put(value, expires_ms) => (value, *expires_ms),
+        let (value, terms) = match &change.deed {
+            Deed::Put(value, terms) => (value, *terms),
             Deed::Delete => {
                 batch.delete(keyspace, change.engine_key.clone());
                 continue;
@@ -150,7 +148,6 @@ fn seal_all(
             Deed::Keep => continue,
         };
         let nonce = nonces.next().ok_or_else(|| Error::internal("a write has no nonce"))?;
-        let terms = Terms { version: change.version, expires_ms };
         let envelope = match objects.get(&number) {
             Some(object) => object.seal_head(ring, place, nonce, terms)?,
             // A later change of this record replaces it.
@@ -246,11 +243,15 @@ impl Change {
         }
     }
 
-    fn expires_ms(&self) -> Option<u64> {
+    fn terms(&self) -> Option<Terms> {
         match self.deed {
-            Deed::Put(_, expires_ms) => expires_ms,
+            Deed::Put(_, terms) => Some(terms),
             Deed::Delete | Deed::Keep => None,
         }
+    }
+
+    fn expires_ms(&self) -> Option<u64> {
+        self.terms()?.expires_ms
     }
 
     fn is_chunked(&self) -> bool {

@@ -69,9 +69,9 @@ impl Custody {
     ///
     /// # Errors
     /// [`Conflict`](crate::ErrorKind::Conflict) if the name is taken; [`Invalid`](crate::ErrorKind::Invalid) for a
-    /// bad name, a speaker that the store's verifier could never accept, or a region that is not configured; [`Unavailable`](crate::ErrorKind::Unavailable) or
-    /// [`KeyRevoked`](crate::ErrorKind::KeyRevoked) if a root key does not wrap, the former also if the disk of its
-    /// region is not there. Nothing was made then.
+    /// bad name, a speaker that the store's verifier could never accept, or a region that is not configured;
+    /// [`Unavailable`](crate::ErrorKind::Unavailable) or [`KeyRevoked`](crate::ErrorKind::KeyRevoked) if a root key does
+    /// not wrap, the former also if the disk of its region is not there. Nothing was made then.
     pub fn create_tenant(&self, spec: TenantSpec) -> Result<TenantSummary> {
         self.check()?;
         let newcomer = spec.check()?;

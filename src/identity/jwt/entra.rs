@@ -89,10 +89,8 @@ impl Profile for Entra {
         path.and_then(|path| path.strip_suffix(ISSUER_SUFFIX)).is_some_and(is_guid)
     }
 
-    fn could_accept(&self, issuer: &str, tenant: &str) -> bool {
-        is_guid(tenant)
-            && issuer == self.issuer_of(tenant)
-            && self.tenants.as_ref().is_none_or(|tenants| tenants.contains(tenant))
+    fn could_name(&self, issuer: &str, tenant: &str) -> bool {
+        is_guid(tenant) && issuer == self.issuer_of(tenant)
     }
 
     fn audience(&self) -> &str {

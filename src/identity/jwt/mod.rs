@@ -161,7 +161,8 @@ impl Verifier for JwtVerifier {
     }
 
     fn could_accept(&self, issuer: &str, tenant: &str) -> bool {
-        self.issuers.iter().any(|known| known.profile.could_accept(issuer, tenant))
+        let mut profiles = self.issuers.iter().map(|known| &*known.profile);
+        profiles.any(|profile| profile.could_name(issuer, tenant) && lets_in(profile, tenant))
     }
 
     fn connections(&self) -> Vec<Connection> {
@@ -224,10 +225,11 @@ fn check_scope(profile: &dyn Profile, key: &Key, issuer: &str, tenant: &str) -> 
     if !key.vouches_for(issuer, tenant) || profile.keys_must_name_issuer() && !key.names_issuer() {
         return Err(Rejection::KeyOutOfScope);
     }
-    if profile.tenants().is_some_and(|tenants| !tenants.contains(tenant)) {
-        return Err(Rejection::TenantOutOfScope);
-    }
-    Ok(())
+    if lets_in(profile, tenant) { Ok(()) } else { Err(Rejection::TenantOutOfScope) }
+}
+
+fn lets_in(profile: &dyn Profile, tenant: &str) -> bool {
+    profile.tenants().is_none_or(|tenants| tenants.contains(tenant))
 }
 
 /// One text or a list of texts, one of which is `audience` to the byte (RFC 7519, section 4.1.3).

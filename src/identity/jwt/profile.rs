@@ -17,9 +17,9 @@ pub(super) trait Profile: Send + Sync + 'static {
     /// Whether these rules are the ones for tokens of `issuer`. Two profiles of a verifier never both say yes.
     fn speaks_as(&self, issuer: &str) -> bool;
 
-    /// Whether a token of `issuer` could ever be accepted that is of `tenant`.
-    fn could_accept(&self, issuer: &str, tenant: &str) -> bool {
-        self.speaks_as(issuer) && is_name(tenant) && self.tenants().is_none_or(|tenants| tenants.contains(tenant))
+    /// Whether a token of `issuer` could be of `tenant`, if the service lets that tenant in.
+    fn could_name(&self, issuer: &str, tenant: &str) -> bool {
+        self.speaks_as(issuer) && is_name(tenant)
     }
 
     /// The service that the tokens must be for.
